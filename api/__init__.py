@@ -1,0 +1,1 @@
+"""Front doors: the HTTP service and the command line."""

@@ -1,0 +1,1 @@
+"""From raw readings of meters and weather providers to a trusted, frozen training set."""

@@ -1,0 +1,37 @@
+"""Errors of the data room: readings and files that cannot be used."""
+
+from __future__ import annotations
+
+from security.errors import GridwardError
+
+
+class DataError(GridwardError):
+    """Input that cannot be used; nothing of it was taken in."""
+
+    exit_code = 2
+
+
+class FileRefused(DataError):
+    """A file breaks the data contract: `path`, `row` (1 is the header; 0 when no row is to blame)."""
+
+    def __init__(self, problem: str, *, path: str, row: int = 0, mend: str = "") -> None:
+        self.path = path
+        self.row = row
+        super().__init__(problem, where=f"{path}, row {row}" if row else path, mend=mend)
+
+
+class DatasetMismatch(DataError):
+    """The embedded data set is not the one this release was built on."""
+
+
+class ReportRefused(DataError):
+    """A provider's report failed authentication or validity checks: `provider`, `reason`."""
+
+    def __init__(self, problem: str, *, provider: str, reason: str, mend: str = "") -> None:
+        self.provider = provider
+        self.reason = reason
+        super().__init__(problem, where=f"provider {provider}", mend=mend)
+
+
+class NoTrustedWeather(DataError):
+    """Every weather source is quarantined, revoked or silent."""

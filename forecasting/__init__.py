@@ -1,0 +1,1 @@
+"""Pure science: frames in, forecasts out; no keys, no network, no database."""

@@ -1,0 +1,1 @@
+"""Stages (verbs) and stores (nouns) that compose the other rooms."""

@@ -1,0 +1,1 @@
+"""Attacks, for the case study and the command line only."""

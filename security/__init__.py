@@ -1,0 +1,1 @@
+"""Bytes, keys, identities, budgets; nothing of energy."""
