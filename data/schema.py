@@ -19,7 +19,12 @@ from dataclasses import dataclass, field
 from datetime import date, time
 from zoneinfo import ZoneInfo
 
+import numpy as np
 import pandas as pd
+
+Array = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
+Integers = np.ndarray[tuple[int, ...], np.dtype[np.int64]]
+Flags = np.ndarray[tuple[int, ...], np.dtype[np.bool_]]
 
 TIMESTAMP = "timestamp"
 DEMAND_MW = "demand_mw"

@@ -1,0 +1,105 @@
+"""The faults that meters have, found and mended: duplicates, unit slips, stuck registers, gaps.
+
+What is normal for a meter is learned from its first weeks in the batch only, so that a later fault cannot move it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from data.errors import DataError
+from data.schema import TIMESTAMP, Array, Flags, Integers, Utility
+
+REFERENCE_DAYS = 56
+STUCK_INTERVALS = 6
+SMALLEST_SHARE_PRESENT = 0.5
+# A meter's load moves by far less than a factor of 100 around its normal; kW sent as W is a factor of 1000.
+UNIT_SLIP_DECADES = 2.0
+
+
+@dataclass(frozen=True)
+class MeterFindings:
+    """How many readings of each fault were found: `conflicting` duplicates are set aside, the rest mended."""
+
+    readings: int
+    duplicates: int
+    conflicting: int
+    unit_slips: int
+    stuck: int
+    gaps: int
+
+
+def repair(readings: pd.DataFrame, utility: Utility) -> tuple[pd.Series, MeterFindings]:
+    """Total power [W] for each interval, and what was mended.
+
+    readings: columns `meter`, `timestamp`, `received_at`, `power_w`, any order. An interval in which meters for less than
+    half of the load reported is NaN. Raises DataError when there is nothing to use.
+    """
+    if readings.empty:
+        raise DataError("no meter readings", where="meters", mend="check the meter feed")
+    ordered = readings.sort_values("received_at", kind="stable")
+    again = ordered.duplicated(["meter", TIMESTAMP])
+    conflicting = again & ~ordered.duplicated(["meter", TIMESTAMP, "power_w"])
+    power = ordered[~again].pivot(index=TIMESTAMP, columns="meter", values="power_w")
+    power = power.reindex(pd.date_range(power.index[0], power.index[-1], freq=utility.step, name=TIMESTAMP))
+    values: Array = power.to_numpy(dtype=np.float64)
+    reference = values[: REFERENCE_DAYS * utility.steps_per_day]
+    values, slipped = _undo_unit_slips(values, np.nanmedian(reference, axis=0))
+    stuck = _stuck(values)
+    values = np.where(stuck, np.nan, values)
+    missing = ~np.isfinite(values)
+    slot = np.arange(len(values)) % utility.steps_per_day
+    total = _total_with_gaps_filled(values, _shares(reference, slot[: len(reference)])[slot])
+    findings = MeterFindings(
+        readings=len(readings),
+        duplicates=int((again & ~conflicting).sum()),
+        conflicting=int(conflicting.sum()),
+        unit_slips=int(slipped.sum()),
+        stuck=int(stuck.sum()),
+        gaps=int((missing & ~stuck).sum()),
+    )
+    return pd.Series(total, index=power.index, name="power_w"), findings
+
+
+def _undo_unit_slips(values: Array, normal: Array) -> tuple[Array, Flags]:
+    with np.errstate(divide="ignore", invalid="ignore"):
+        decades = np.log10(np.abs(values) / np.abs(normal))
+    low, high = decades < -UNIT_SLIP_DECADES, decades > UNIT_SLIP_DECADES
+    slipped = (low | high) & (values != 0)
+    mended = np.where(low & slipped, values * 1000, np.where(high & slipped, values / 1000, values))
+    return mended, slipped
+
+
+def _stuck(values: Array) -> Flags:
+    """True from the second of at least six equal readings in a row: a register that no longer moves."""
+    same = np.zeros(values.shape, dtype=bool)
+    same[1:] = (values[1:] == values[:-1]) & (values[1:] != 0)
+    run = np.zeros(values.shape, dtype=np.int64)
+    for row in range(1, len(values)):
+        run[row] = np.where(same[row], run[row - 1] + 1, 0)
+    for row in range(len(values) - 2, -1, -1):
+        run[row] = np.where(same[row + 1] & same[row], run[row + 1], run[row])
+    return run >= STUCK_INTERVALS - 1
+
+
+def _shares(reference: Array, slot: Integers) -> Array:
+    """Each meter's usual share of the total by time of day (UTC), shape (slots, meters)."""
+    complete = np.isfinite(reference).all(axis=1)
+    shares = np.full((int(slot.max()) + 1, reference.shape[1]), 1 / reference.shape[1])
+    part = reference / reference.sum(axis=1, keepdims=True)
+    for number in np.unique(slot[complete]):
+        usual = np.median(part[complete & (slot == number)], axis=0)
+        shares[number] = usual / usual.sum()
+    return shares
+
+
+def _total_with_gaps_filled(values: Array, shares: Array) -> Array:
+    present = np.isfinite(values)
+    share_present = (present * shares).sum(axis=1)
+    measured = np.where(present, values, 0.0).sum(axis=1)
+    enough = share_present >= SMALLEST_SHARE_PRESENT
+    scaled: Array = np.divide(measured, share_present, out=np.full(len(values), np.nan), where=enough)
+    return np.where(present.all(axis=1), measured, scaled)

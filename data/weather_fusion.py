@@ -1,0 +1,126 @@
+"""Several providers' values made one: each freed from its usual bias, then the median of those that are trusted.
+
+A provider's profile is its mean difference from the median of all, by hour of day and season, learned on a baseline period
+that is trusted. The median of n sources stands while fewer than half of them lie.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from data.errors import NoTrustedWeather
+from data.schema import ISSUED_AT, PROVIDER, TEMPERATURE_C, VALID_AT, Array, Utility
+
+UNCERTAINTY_C = "uncertainty_c"
+SOURCES = "sources"
+LONGEST_GAP = pd.Timedelta(hours=6)
+# Scales a median absolute deviation to a standard deviation under normality; Rousseeuw & Croux (1993).
+MAD_TO_SIGMA = 1.4826
+
+
+@dataclass(frozen=True)
+class Profiles:
+    """Each provider's usual bias: coefficients of diurnal and seasonal harmonics [°C]."""
+
+    coefficients: Mapping[str, Array]
+
+    def bias_c(self, provider: str, local: pd.DatetimeIndex) -> Array:
+        """Usual bias of `provider` [°C] at these local times; zero for one that was never profiled."""
+        if provider not in self.coefficients:
+            return np.zeros(len(local))
+        return np.asarray(_harmonics(local) @ self.coefficients[provider])
+
+
+def known_at(
+    weather: pd.DataFrame, moment: pd.Timestamp, start: pd.Timestamp, end: pd.Timestamp, step: pd.Timedelta
+) -> pd.DataFrame:
+    """What each provider said of [start, end] by `moment`, its latest word first: index UTC, one column a provider [°C].
+
+    weather: the schema's weather frame, sorted by provider, valid_at, issued_at.
+    """
+    rows = weather[(weather[VALID_AT] >= start) & (weather[VALID_AT] <= end) & (weather[ISSUED_AT] <= moment)]
+    latest = rows[~rows.duplicated([PROVIDER, VALID_AT], keep="last")]
+    wide = latest.pivot(index=VALID_AT, columns=PROVIDER, values=TEMPERATURE_C)
+    return wide.reindex(pd.date_range(start, end, freq=step, name="timestamp"))
+
+
+def learn_profiles(wide: pd.DataFrame, utility: Utility) -> Profiles:
+    """Profiles of every column of `wide` against the median of all; needs a trusted baseline, best a whole year or more."""
+    consensus = wide.median(axis=1).to_numpy(dtype=np.float64)
+    design = _harmonics(utility.local(pd.DatetimeIndex(wide.index)))
+    coefficients = {}
+    for name in wide.columns:
+        difference = wide[name].to_numpy(dtype=np.float64) - consensus
+        good = np.isfinite(difference)
+        block = design[good]
+        # A touch of ridge keeps the seasons flat that the baseline has not seen.
+        normal = block.T @ block + np.diag([1e-6, *[1.0] * (design.shape[1] - 1)])
+        coefficients[str(name)] = np.linalg.solve(normal, block.T @ difference[good])
+    return Profiles(coefficients)
+
+
+def without_bias(wide: pd.DataFrame, profiles: Profiles, utility: Utility) -> pd.DataFrame:
+    """The same values with each provider's usual bias taken off."""
+    local = utility.local(pd.DatetimeIndex(wide.index))
+    return pd.DataFrame({name: wide[name] - profiles.bias_c(str(name), local) for name in wide.columns}, index=wide.index)
+
+
+def fuse(wide: pd.DataFrame, profiles: Profiles, utility: Utility, trusted: Collection[str]) -> pd.DataFrame:
+    """One robust temperature: columns `temperature_c`, `uncertainty_c` (1 σ), `sources` (how many agreed to it).
+
+    wide: as `known_at` answers. Short gaps (≤ 6 h) are bridged in a straight line. Raises NoTrustedWeather when no
+    trusted provider said anything at all.
+    """
+    names = [name for name in wide.columns if name in trusted]
+    if not names or not wide[names].notna().to_numpy().any():
+        raise NoTrustedWeather(
+            "no trusted weather source is left",
+            where=f"{wide.index[0]:%Y-%m-%d} to {wide.index[-1]:%Y-%m-%d}",
+            mend="readmit a provider, or forecast with the weather-free fallback",
+        )
+    corrected = without_bias(wide[names], profiles, utility)
+    centre = corrected.median(axis=1)
+    sources = corrected.notna().sum(axis=1)
+    spread = corrected.sub(centre, axis=0).abs().median(axis=1) * MAD_TO_SIGMA
+    limit = int(LONGEST_GAP / utility.step)
+    return pd.DataFrame(
+        {
+            TEMPERATURE_C: centre.interpolate(limit=limit, limit_area="inside"),
+            UNCERTAINTY_C: spread / np.sqrt(sources.clip(lower=1)),
+            SOURCES: sources,
+        }
+    )
+
+
+def exclude(wide: pd.DataFrame, excluded_from: Mapping[str, pd.Timestamp]) -> pd.DataFrame:
+    """`wide` without anything that an excluded provider said of times from its onset on."""
+    cleaned = wide.copy()
+    for name, onset in excluded_from.items():
+        if name in cleaned.columns:
+            cleaned.loc[onset:, name] = np.nan
+    return cleaned
+
+
+def _harmonics(local: pd.DatetimeIndex) -> Array:
+    hour = 2 * np.pi * (local.hour + local.minute / 60).to_numpy(dtype=np.float64) / 24
+    season = 2 * np.pi * local.day_of_year.to_numpy(dtype=np.float64) / 365.25
+    diurnal = np.column_stack([np.cos(hour), np.sin(hour), np.cos(2 * hour), np.sin(2 * hour)])
+    seasonal = np.column_stack([np.cos(season), np.sin(season)])
+    crossed = np.einsum("ij,ik->ijk", diurnal[:, :2], seasonal).reshape(len(hour), -1)
+    return np.column_stack([np.ones(len(hour)), diurnal, seasonal, crossed])
+
+
+def known_at_gate_closures(weather: pd.DataFrame, utility: Utility, index: pd.DatetimeIndex) -> pd.DataFrame:
+    """What each provider forecast for each interval of `index` by the gate closure of its local day; as `known_at`."""
+    rows = weather[(weather[VALID_AT] >= index[0]) & (weather[VALID_AT] <= index[-1])]
+    moments = pd.DatetimeIndex(rows[VALID_AT])
+    midnight = utility.local(moments).tz_localize(None).normalize()
+    days = midnight.unique()
+    closures = pd.Series([utility.gate_closure_of(day.date()) for day in days], index=days)
+    in_time = rows[rows[ISSUED_AT].to_numpy() <= closures.reindex(midnight).to_numpy()]
+    latest = in_time[~in_time.duplicated([PROVIDER, VALID_AT], keep="last")]
+    return latest.pivot(index=VALID_AT, columns=PROVIDER, values=TEMPERATURE_C).reindex(index)

@@ -1,0 +1,33 @@
+"""Errors of the forecasting room."""
+
+from __future__ import annotations
+
+from security.errors import GridwardError
+
+
+class ForecastingError(GridwardError):
+    """A forecaster cannot be fitted or asked with what it was given."""
+
+    exit_code = 2
+
+
+class TooLittleHistory(ForecastingError):
+    """Fewer usable days than a forecaster needs: `found_days`, `needed_days`."""
+
+    def __init__(self, *, found_days: int, needed_days: int) -> None:
+        self.found_days = found_days
+        self.needed_days = needed_days
+        super().__init__(
+            f"{found_days} usable days of history, at least {needed_days} are needed",
+            mend="begin the forecast later or give more history",
+        )
+
+
+class ModelFileRefused(ForecastingError):
+    """A model file does not have the documented content: `part`."""
+
+    exit_code = 3
+
+    def __init__(self, problem: str, *, part: str) -> None:
+        self.part = part
+        super().__init__(problem, where=part, mend="restore the bundle from the registry or train again")
