@@ -120,7 +120,7 @@ def known_at_gate_closures(weather: pd.DataFrame, utility: Utility, index: pd.Da
     moments = pd.DatetimeIndex(rows[VALID_AT])
     midnight = utility.local(moments).tz_localize(None).normalize()
     days = midnight.unique()
-    closures = pd.Series([utility.gate_closure_of(day.date()) for day in days], index=days)
-    in_time = rows[rows[ISSUED_AT].to_numpy() <= closures.reindex(midnight).to_numpy()]
+    closures = pd.DatetimeIndex([utility.gate_closure_of(day.date()) for day in days])
+    in_time = rows[pd.DatetimeIndex(rows[ISSUED_AT]) <= closures[days.get_indexer(midnight)]]
     latest = in_time[~in_time.duplicated([PROVIDER, VALID_AT], keep="last")]
     return latest.pivot(index=VALID_AT, columns=PROVIDER, values=TEMPERATURE_C).reindex(index)

@@ -1,0 +1,94 @@
+"""The ledger from readings to snapshots to models to served forecasts, and back: what did a source touch?"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import date, datetime
+
+from sqlmodel import Field, Session, SQLModel, col, select
+
+from security.keyring import UtcDateTime
+
+
+class SnapshotRecord(SQLModel, table=True):
+    """A snapshot and the sources in it. sources: JSON object provider → last moment whose readings were used."""
+
+    __tablename__ = "snapshot_record"
+
+    snapshot_id: str = Field(primary_key=True)
+    as_of: datetime = Field(sa_type=UtcDateTime, index=True)
+    sources: str
+
+
+class ForecastRecord(SQLModel, table=True):
+    """A forecast that was served. sources: JSON list of the providers whose forecasts it was made from."""
+
+    __tablename__ = "forecast_record"
+
+    forecast_id: str = Field(primary_key=True)
+    model_id: str = Field(index=True)
+    snapshot_id: str = Field(index=True)
+    day: date = Field(index=True)
+    made_at: datetime = Field(sa_type=UtcDateTime)
+    requested_by: str
+    sources: str
+    energy_mwh: float
+
+
+@dataclass(frozen=True)
+class BlastRadius:
+    """What a source touched since a moment: ids of snapshots, models, forecasts, and the energy forecast with it [MWh]."""
+
+    provider: str
+    since: datetime
+    snapshots: tuple[str, ...]
+    models: tuple[str, ...]
+    forecasts: tuple[str, ...]
+    energy_mwh: float
+
+
+def record_snapshot(session: Session, snapshot_id: str, as_of: datetime, sources: dict[str, str]) -> None:
+    """Enter a snapshot; entering the same one again changes nothing."""
+    if session.get(SnapshotRecord, snapshot_id) is None:
+        session.add(SnapshotRecord(snapshot_id=snapshot_id, as_of=as_of, sources=json.dumps(sources, sort_keys=True)))
+        session.flush()
+
+
+def record_forecast(session: Session, record: ForecastRecord) -> None:
+    """Enter a served forecast; the same forecast asked for again is entered once."""
+    if session.get(ForecastRecord, record.forecast_id) is None:
+        session.add(record)
+        session.flush()
+
+
+def source_list(names: Iterable[str]) -> str:
+    """Providers as the ledger stores them."""
+    return json.dumps(sorted(names))
+
+
+def blast_radius(session: Session, provider: str, since: datetime) -> BlastRadius:
+    """Everything that readings or forecasts of `provider` from `since` on went into."""
+    touched_snapshots = [
+        record.snapshot_id
+        for record in session.exec(
+            select(SnapshotRecord).where(SnapshotRecord.as_of > since).order_by(col(SnapshotRecord.as_of))
+        )
+        if datetime.fromisoformat(json.loads(record.sources).get(provider, "0001-01-01T00:00:00+00:00")) >= since
+    ]
+    marked = set(touched_snapshots)
+    forecasts = [
+        record
+        for record in session.exec(select(ForecastRecord).order_by(col(ForecastRecord.day)))
+        if record.snapshot_id in marked or (record.made_at >= since and provider in json.loads(record.sources))
+    ]
+    models = dict.fromkeys(record.model_id for record in forecasts if record.snapshot_id in marked)
+    return BlastRadius(
+        provider=provider,
+        since=since,
+        snapshots=tuple(touched_snapshots),
+        models=tuple(models),
+        forecasts=tuple(record.forecast_id for record in forecasts),
+        energy_mwh=sum(record.energy_mwh for record in forecasts),
+    )

@@ -1,0 +1,27 @@
+"""Demand and trusted weather joined: what a forecaster may learn from, as it was known at one moment."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from data.schema import DEMAND_MW, TEMPERATURE_C, TIMESTAMP, Utility
+
+LONGEST_TRAINING = pd.Timedelta(days=913)
+
+
+def assemble(demand_mw: pd.Series, temperature_c: pd.Series, utility: Utility, as_of: pd.Timestamp) -> pd.DataFrame:
+    """The last two and a half years before `as_of`: index UTC, regular; columns `demand_mw`, `temperature_c`.
+
+    Both series hold only what was known at `as_of` (`meters.demand_as_of`, `weather_fusion.known_at`); nothing later is
+    let through either way. Gaps stay NaN.
+    """
+    start = max(demand_mw.index[0], as_of - LONGEST_TRAINING)
+    end = min(demand_mw.index[-1], as_of - utility.step)
+    index = pd.date_range(start, end, freq=utility.step, name=TIMESTAMP)
+    return pd.DataFrame({DEMAND_MW: demand_mw.reindex(index), TEMPERATURE_C: temperature_c.reindex(index)}, index=index)
+
+
+def with_forecast(history: pd.DataFrame, temperature_c: pd.Series) -> pd.DataFrame:
+    """What a forecaster is asked with: recent demand, and temperatures to the end of the day that is forecast."""
+    index = pd.DatetimeIndex(temperature_c.index, name=TIMESTAMP)
+    return pd.DataFrame({DEMAND_MW: history[DEMAND_MW].reindex(index), TEMPERATURE_C: temperature_c}, index=index)
