@@ -10,7 +10,7 @@ from zoneinfo import available_timezones
 import holidays
 
 from data.errors import DataError, FileRefused
-from data.files import shown, text_lines
+from data.tables import shown, text_lines
 
 
 def holidays_for(spec: str, first: date, last: date) -> frozenset[date]:

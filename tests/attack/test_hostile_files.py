@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from data import files
+from data import tables
 from data.errors import FileRefused
 from data.files import read_demand, read_weather
 from data.holidays_calendar import holidays_for
@@ -49,7 +49,7 @@ def test_a_line_of_two_gigabytes_is_refused_at_once_and_never_held(tmp_path: Pat
 
 def test_without_the_bound_the_whole_line_would_be_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = sparse(tmp_path / "d.csv", 32 * MEBIBYTE)
-    monkeypatch.setattr(files, "LONGEST_LINE", 1024**3)
+    monkeypatch.setattr(tables, "LONGEST_LINE", 1024**3)
     assert peak_of_refusal(path, "row 2: NUL bytes") > 32 * MEBIBYTE
 
 
@@ -111,7 +111,7 @@ def test_a_misspelt_issue_time_cannot_turn_forecasts_into_realised_values(
     )
     with pytest.raises(FileRefused, match="looks like issued_at"):
         read_weather(path, "alpha")
-    monkeypatch.setattr(files, "get_close_matches", lambda *_, **__: [])
+    monkeypatch.setattr(tables, "get_close_matches", lambda *_, **__: [])
     assert read_weather(path, "alpha").perfect_foresight
 
 
@@ -134,7 +134,7 @@ def bomb(path: Path) -> Path:
 def test_a_small_parquet_file_of_countless_rows_is_refused_unread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = bomb(tmp_path / "d.parquet")
     assert path.stat().st_size < MEBIBYTE // 4
-    monkeypatch.setattr(files, "MOST_ROWS", 1_000_000)
+    monkeypatch.setattr(tables, "MOST_ROWS", 1_000_000)
     before = pa.default_memory_pool().max_memory()
     with pytest.raises(FileRefused, match="more than 1,000,000 rows"):
         read_demand(path)

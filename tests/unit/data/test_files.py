@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from data import files
+from data import tables
 from data.errors import FileRefused
 from data.files import DemandFile, WeatherFile, find_step, read_demand, read_weather
 
@@ -330,7 +330,7 @@ def test_a_broken_weather_file_is_refused(tmp_path: Path, header: str, lines: li
 
 
 def test_the_offending_row_is_found_beyond_the_first_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(files, "_BATCH_ROWS", 2)
+    monkeypatch.setattr(tables, "_BATCH_ROWS", 2)
     lines = [f"{DAY}18:{minute:02}Z,1" for minute in range(0, 50, 5)]
     lines[7] = f"{DAY}18:35Z,x"
     with pytest.raises(FileRefused, match="row 9: demand_mw 'x' is not a number"):
@@ -355,12 +355,12 @@ def test_paths_that_are_no_readable_file_are_refused(tmp_path: Path) -> None:
 
 
 def test_files_beyond_the_stated_limits_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(files, "MOST_ROWS", 2)
+    monkeypatch.setattr(tables, "MOST_ROWS", 2)
     with pytest.raises(FileRefused, match="more than 2 rows"):
         demand(tmp_path, GOOD)
     with pytest.raises(FileRefused, match="more than 2 rows"):
         read_demand(parquet(tmp_path, timestamp=moments(), demand_mw=pa.array([1, 2, 3])))
-    monkeypatch.setattr(files, "LARGEST_FILE", 10)
+    monkeypatch.setattr(tables, "LARGEST_FILE", 10)
     with pytest.raises(FileRefused, match="is larger than"):
         demand(tmp_path, GOOD)
 

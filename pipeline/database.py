@@ -1,0 +1,39 @@
+"""The only place that makes database engines. SQLite is the embedded default; another database by URL."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from sqlalchemy import Engine, event
+from sqlmodel import Session, SQLModel, create_engine
+
+# Imported so that their tables are known when the schema is made.
+from data import provenance, quarantine  # noqa: F401
+from security import audit_log, keyring  # noqa: F401
+
+
+def make_engine(url: str, home: Path) -> Engine:
+    """An engine with the schema made. url: SQLAlchemy URL, or empty for SQLite in `home`."""
+    home.mkdir(parents=True, exist_ok=True)
+    engine = create_engine(url or f"sqlite:///{home / 'gridward.sqlite'}")
+    if engine.dialect.name == "sqlite":
+        event.listen(engine, "connect", _durable_and_patient)
+    SQLModel.metadata.create_all(engine)
+    return engine
+
+
+@contextmanager
+def transaction(engine: Engine) -> Iterator[Session]:
+    """A session that commits at the end, or rolls everything back."""
+    with Session(engine, expire_on_commit=False) as session, session.begin():
+        yield session
+
+
+def _durable_and_patient(connection: object, _record: object) -> None:
+    cursor = connection.cursor()  # type: ignore[attr-defined]  # a DBAPI connection, which has no type of its own
+    cursor.execute("PRAGMA journal_mode=WAL")
+    cursor.execute("PRAGMA busy_timeout=5000")
+    cursor.execute("PRAGMA foreign_keys=ON")
+    cursor.close()

@@ -1,0 +1,76 @@
+"""Which model may run: candidate → active → retired or revoked. Never back to active without a new publication."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlmodel import Field, Session, SQLModel, col, select
+
+from pipeline.errors import NoActiveModel, PipelineError
+from security.keyring import UtcDateTime
+
+CANDIDATE, ACTIVE, RETIRED, REVOKED = "candidate", "active", "retired", "revoked"
+
+
+class ModelRecord(SQLModel, table=True):
+    """The operational view of a published bundle. role: `main`, or `fallback` (needs no weather)."""
+
+    __tablename__ = "model_record"
+
+    model_id: str = Field(primary_key=True)
+    role: str = Field(index=True)
+    forecaster: str
+    state: str = Field(index=True)
+    snapshot_id: str = Field(index=True)
+    weather_policy: str
+    as_of: datetime = Field(sa_type=UtcDateTime)
+    published_at: datetime = Field(sa_type=UtcDateTime)
+    published_by: str
+
+
+def enter(session: Session, record: ModelRecord) -> None:
+    """Enter a candidate; raises PipelineError when the very same bundle was entered and withdrawn before."""
+    known = session.get(ModelRecord, record.model_id)
+    if known is None:
+        session.add(record)
+    elif known.state in (RETIRED, REVOKED):
+        raise PipelineError(f"model {record.model_id} was {known.state} before", where="registry", mend="train a new one")
+    session.flush()
+
+
+def activate(session: Session, model_id: str) -> ModelRecord:
+    """Make a candidate the active model of its role; the one before is retired. Raises PipelineError for other states."""
+    record = session.get(ModelRecord, model_id)
+    if record is None or record.state not in (CANDIDATE, ACTIVE):
+        state = "unknown" if record is None else record.state
+        raise PipelineError(f"model {model_id} is {state}, not a candidate", where="registry", mend="publish a new model")
+    for other in session.exec(select(ModelRecord).where(ModelRecord.role == record.role, ModelRecord.state == ACTIVE)):
+        other.state = RETIRED
+        session.add(other)
+    record.state = ACTIVE
+    session.add(record)
+    session.flush()
+    return record
+
+
+def revoke(session: Session, model_ids: list[str]) -> None:
+    """Withdraw models for good: they learned from something that should not be believed."""
+    for model_id in model_ids:
+        record = session.get(ModelRecord, model_id)
+        if record is not None and record.state != ACTIVE:
+            record.state = REVOKED
+            session.add(record)
+    session.flush()
+
+
+def active(session: Session, role: str = "main") -> ModelRecord:
+    """The active model of a role. Raises NoActiveModel."""
+    record = session.exec(select(ModelRecord).where(ModelRecord.role == role, ModelRecord.state == ACTIVE)).first()
+    if record is None:
+        raise NoActiveModel
+    return record
+
+
+def listing(session: Session) -> list[ModelRecord]:
+    """Every model, newest first."""
+    return list(session.exec(select(ModelRecord).order_by(col(ModelRecord.published_at).desc(), col(ModelRecord.model_id))))

@@ -1,0 +1,147 @@
+"""What the service and the command line ask of a station: forecasts, models, providers, revocation, retraining.
+
+The active model is opened once and kept. A newer one takes its place only after it was verified and loaded whole; when
+that fails, the last good one keeps answering (AML.T0018, AML.T0029).
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+
+import pandas as pd
+
+from data.schema import VALID_AT, providers_of
+from pipeline import registry
+from pipeline.database import transaction
+from pipeline.errors import NoActiveModel
+from pipeline.ingest import Readings, load_readings
+from pipeline.predict import DayForecast, forecast_day, record
+from pipeline.provider_standings import excluded, standings_at
+from pipeline.publish import OpenedModel, open_model
+from pipeline.recover import Revocation, retrain_clean, revoke_provider
+from pipeline.station import Station, note
+from pipeline.train import TrainingOrder
+from pipeline.weather_policy import WeatherPolicy
+from security.keyring import key_state
+
+
+@dataclass(frozen=True)
+class ProviderView:
+    """A provider as the station sees it now."""
+
+    name: str
+    state: str
+    key: str
+    onset: datetime | None
+    reason: str
+    last_heard: datetime
+
+
+class Serving:
+    """A station that answers. One lock: retraining and swapping models happen one at a time."""
+
+    def __init__(self, station: Station) -> None:
+        self.station = station
+        self.readings: Readings = load_readings(station)
+        self._lock = threading.RLock()
+        self._model = self._open_active("main")
+        self._fallback = self._open_fallback()
+
+    @property
+    def active_model_id(self) -> str:
+        """The main model that answers now; not always the registry's newest, see `reload`."""
+        return self._model.model_id
+
+    def forecast(self, day: date, requested_by: str) -> DayForecast:
+        """Forecast a local day and enter it in the ledger and the audit log. Raises DayNotForecastable."""
+        gate = self.readings.utility.gate_closure_of(day)
+        with transaction(self.station.engine) as session:
+            refused = excluded(standings_at(session, datetime.now(UTC)))
+        # One that was found to lie after this day's gate closure is refused for it too: what is known now counts.
+        forecast = forecast_day(self.readings, self._model, self._fallback, refused, day)
+        record(self.station, self.readings.utility, [forecast], requested_by)
+        note(
+            self.station,
+            actor=requested_by,
+            action="forecast.served",
+            subject=forecast.forecast_id,
+            details={"day": str(day), "model": forecast.model_id, "weather": forecast.weather, "gate": gate.isoformat()},
+            at=datetime.now(UTC),
+        )
+        return forecast
+
+    def models(self) -> list[registry.ModelRecord]:
+        """Every published model, newest first."""
+        with transaction(self.station.engine) as session:
+            return registry.listing(session)
+
+    def providers(self) -> list[ProviderView]:
+        """Every provider that ever delivered, with its standing and the state of its key."""
+        heard = self.readings.weather.groupby("provider", observed=True)[VALID_AT].max()
+        with transaction(self.station.engine) as session:
+            standings = standings_at(session, datetime.now(UTC))
+            return [
+                ProviderView(
+                    name=name,
+                    state=standings[name].to_state if name in standings else "trusted",
+                    key=key_state(session, "provider", name),
+                    onset=standings[name].onset if name in standings else None,
+                    reason=standings[name].reason if name in standings else "",
+                    last_heard=heard[name].to_pydatetime(),
+                )
+                for name in providers_of(self.readings.weather)
+            ]
+
+    def revoke(self, provider: str, *, by: str, reason: str) -> Revocation:
+        """Revoke a provider, effective now. Raises PipelineError for an unknown one."""
+        with self._lock:
+            return revoke_provider(self.station, self.readings, provider, by=by, reason=reason, at=datetime.now(UTC))
+
+    def retrain(self, *, by: str, policy: WeatherPolicy, as_of_day: date | None = None) -> registry.ModelRecord:
+        """Train from the last clean backup and what came later, then serve the new model.
+
+        as_of_day: nothing known after this local day's gate closure is used; default: everything there is.
+        """
+        with self._lock:
+            utility = self.readings.utility
+            latest = self.readings.demand.index[-1] + utility.step
+            as_of = latest if as_of_day is None else min(latest, utility.gate_closure_of(as_of_day))
+            order = TrainingOrder(policy=policy, as_of=pd.Timestamp(as_of), at=datetime.now(UTC), by=by)
+            trained, _ = retrain_clean(self.station, self.readings, order)
+            self.reload(by=by)
+            return trained
+
+    def reload(self, *, by: str) -> str:
+        """Verify and load the registry's active model anew; answers its id.
+
+        Raises IntegrityError or ForecastingError, after noting it in the audit log; the last good model keeps serving.
+        """
+        with self._lock:
+            try:
+                model = self._open_active("main")
+            except Exception as error:
+                note(
+                    self.station,
+                    actor=by,
+                    action="model.refused",
+                    subject="main",
+                    details={"why": str(error), "still_serving": self._model.model_id},
+                    at=datetime.now(UTC),
+                )
+                raise
+            self._model = model
+            self._fallback = self._open_fallback()
+            return model.model_id
+
+    def _open_active(self, role: str) -> OpenedModel:
+        with transaction(self.station.engine) as session:
+            model_id = registry.active(session, role).model_id
+        return open_model(self.station, model_id)
+
+    def _open_fallback(self) -> OpenedModel | None:
+        try:
+            return self._open_active("fallback")
+        except NoActiveModel:
+            return None

@@ -1,0 +1,21 @@
+"""Settings, from `GRIDWARD_…` environment variables only; docs/settings.md lists every one (a test compares)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """Where a station keeps its things, and how freely its service answers."""
+
+    model_config = SettingsConfigDict(env_prefix="GRIDWARD_", hide_input_in_errors=True, frozen=True)
+
+    home: Path = Field(default=Path("var/station"), description="folder of keys, database, readings, snapshots and models")
+    database_url: str = Field(default="", description="SQLAlchemy URL; empty: SQLite in the home folder")
+    host: str = Field(default="127.0.0.1", description="address the service listens on")
+    port: int = Field(default=8420, ge=0, le=65535, description="port the service listens on")
+    rate_limit_per_minute: int = Field(default=120, ge=1, description="requests a minute for each caller")
+    token_minutes: int = Field(default=60, ge=1, le=720, description="lifetime of a token")

@@ -1,0 +1,70 @@
+"""One installation: its folders, its database, its own signing keys, its audit log."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from sqlalchemy import Engine
+
+from pipeline.database import make_engine, transaction
+from pipeline.settings import Settings
+from security.audit_log import append, sign_head
+from security.keyring import Purpose, load_or_create_signer, register_key
+from security.signing import Signer
+
+OWN_KEYS: tuple[Purpose, ...] = ("model", "snapshot", "token", "audit")
+OWNER = "station"
+
+
+@dataclass(frozen=True)
+class Station:
+    """What every stage works on. Readings, snapshots and models are folders below `home`."""
+
+    home: Path
+    engine: Engine
+    signers: Mapping[Purpose, Signer]
+
+    @property
+    def readings(self) -> Path:
+        """Verified readings, as Parquet."""
+        return self.home / "readings"
+
+    @property
+    def snapshots(self) -> Path:
+        """Frozen training sets, one folder each."""
+        return self.home / "snapshots"
+
+    @property
+    def models(self) -> Path:
+        """Sealed model bundles, one folder each."""
+        return self.home / "models"
+
+    @property
+    def audit_heads(self) -> Path:
+        """Signed heads of the audit log; to be kept on another disk or host in earnest."""
+        return self.home / "audit-heads.jsonl"
+
+
+def open_station(settings: Settings) -> Station:
+    """Open an installation, making its folders, schema and keys at the first time."""
+    engine = make_engine(settings.database_url, settings.home)
+    signers = {purpose: load_or_create_signer(settings.home / "keys", purpose) for purpose in OWN_KEYS}
+    station = Station(settings.home, engine, signers)
+    now = datetime.now(UTC)
+    with transaction(engine) as session:
+        for purpose, signer in signers.items():
+            register_key(
+                session, purpose=purpose, owner=OWNER, public_key=signer.public_key, by=OWNER, reason="own key", at=now
+            )
+    return station
+
+
+def note(station: Station, *, actor: str, action: str, subject: str, details: Mapping[str, object], at: datetime) -> None:
+    """Write one act to the audit log and sign its new head."""
+    with transaction(station.engine) as session:
+        append(session, actor=actor, action=action, subject=subject, details=details, at=at)
+    with transaction(station.engine) as session:
+        sign_head(session, station.signers["audit"], station.audit_heads, at)
