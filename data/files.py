@@ -1,6 +1,6 @@
 """One's own demand and weather, from CSV or Parquet: the door where the data contract (docs/data-contract.md) is kept.
 
-The order of the checks, each of which refuses the whole file with one `FileRefused` line:
+The order of the checks, each of which refuses the whole file with one `FileRefused` line (1 and 2 in `data.tables`):
     1. the file      a regular file of a known suffix and bounded size; lines bounded BEFORE anything parses them
     2. the columns   `timestamp`, one value column, for weather perhaps `issued_at`; no misspelling, no double
     3. the cells     a time with an offset, a finite number inside physical bounds, once converted to our units
@@ -37,12 +37,10 @@ from data.tables import Quantity, read_columns
 
 FIRST_TIME = np.datetime64("1980-01-01", "us")
 LAST_TIME = np.datetime64("2100-01-01", "us")
-
 _NO_TIME = np.datetime64("NaT", "us")
 
 Times = npt.NDArray[np.datetime64]
 Numbers = npt.NDArray[np.float64]
-
 
 _DEMAND = Quantity({DEMAND_MW: (1, 0), "demand_kw": (1e-3, 0), "demand_gw": (1e3, 0)}, -1e6, 1e6, "MW")
 _FAHRENHEIT = (5 / 9, -160 / 9)

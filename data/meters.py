@@ -1,6 +1,6 @@
 """From feeder meters' raw readings to the utility's demand.
 
-Two versions of each interval are kept: a prompt one from the readings received within the hour, known then; and, where
+Two versions of each interval are kept: a prompt one from the readings received within half an hour, known then; and, where
 late readings changed it, a final one, known three days later. A forecast is given the version known at its gate closure.
 """
 
@@ -14,7 +14,7 @@ import pandas as pd
 from data.quality import MeterFindings, repair
 from data.schema import AVAILABLE_AT, DEMAND_MW, TIMESTAMP, Utility
 
-PROMPT = pd.Timedelta(hours=1)
+PROMPT = pd.Timedelta(minutes=30)
 FINAL = pd.Timedelta(days=3)
 WATTS_PER_MW = 1e6
 
@@ -33,7 +33,7 @@ def aggregate(readings: pd.DataFrame, utility: Utility) -> MeteredDemand:
     Raises DataError when no reading can be used.
     """
     delay = readings["received_at"] - (readings[TIMESTAMP] + utility.step)
-    prompt, _ = repair(readings[delay <= PROMPT], utility)
+    prompt, _ = repair(readings[delay <= PROMPT], utility, hindsight=False)
     final, findings = repair(readings[delay <= FINAL], utility)
     prompt = prompt.reindex(final.index)
     changed = ~np.isclose(prompt, final, rtol=1e-9, equal_nan=True)

@@ -39,13 +39,17 @@ class ForecastRecord(SQLModel, table=True):
 
 @dataclass(frozen=True)
 class BlastRadius:
-    """What a source touched since a moment: ids of snapshots, models, forecasts, and the energy forecast with it [MWh]."""
+    """What a source touched since a moment: ids of snapshots, models, forecasts, and the energy forecast with it [MWh].
+
+    forecasts: made by a touched model or from the source's own values; direct_forecasts: the latter alone.
+    """
 
     provider: str
     since: datetime
     snapshots: tuple[str, ...]
     models: tuple[str, ...]
     forecasts: tuple[str, ...]
+    direct_forecasts: tuple[str, ...]
     energy_mwh: float
 
 
@@ -78,11 +82,10 @@ def blast_radius(session: Session, provider: str, since: datetime) -> BlastRadiu
         if datetime.fromisoformat(json.loads(record.sources).get(provider, "0001-01-01T00:00:00+00:00")) >= since
     ]
     marked = set(touched_snapshots)
-    forecasts = [
-        record
-        for record in session.exec(select(ForecastRecord).order_by(col(ForecastRecord.day)))
-        if record.snapshot_id in marked or (record.made_at >= since and provider in json.loads(record.sources))
-    ]
+    served = list(session.exec(select(ForecastRecord).order_by(col(ForecastRecord.day))))
+    direct = [record for record in served if record.made_at >= since and provider in json.loads(record.sources)]
+    direct_ids = {record.forecast_id for record in direct}
+    forecasts = [record for record in served if record.snapshot_id in marked or record.forecast_id in direct_ids]
     models = dict.fromkeys(record.model_id for record in forecasts if record.snapshot_id in marked)
     return BlastRadius(
         provider=provider,
@@ -90,5 +93,6 @@ def blast_radius(session: Session, provider: str, since: datetime) -> BlastRadiu
         snapshots=tuple(touched_snapshots),
         models=tuple(models),
         forecasts=tuple(record.forecast_id for record in forecasts),
+        direct_forecasts=tuple(record.forecast_id for record in direct),
         energy_mwh=sum(record.energy_mwh for record in forecasts),
     )

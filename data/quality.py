@@ -17,7 +17,7 @@ REFERENCE_DAYS = 56
 STUCK_INTERVALS = 6
 SMALLEST_SHARE_PRESENT = 0.5
 # A meter's load moves by far less than a factor of 100 around its normal; kW sent as W is a factor of 1000.
-UNIT_SLIP_DECADES = 2.0
+UNIT_SLIP_FACTOR = 100
 
 
 @dataclass(frozen=True)
@@ -32,23 +32,25 @@ class MeterFindings:
     gaps: int
 
 
-def repair(readings: pd.DataFrame, utility: Utility) -> tuple[pd.Series, MeterFindings]:
+def repair(readings: pd.DataFrame, utility: Utility, *, hindsight: bool = True) -> tuple[pd.Series, MeterFindings]:
     """Total power [W] for each interval, and what was mended.
 
     readings: columns `meter`, `timestamp`, `received_at`, `power_w`, any order. An interval in which meters for less than
-    half of the load reported is NaN. Raises DataError when there is nothing to use.
+    half of the load reported is NaN. hindsight: a stuck register is told by six equal readings; with hindsight they all
+    count as stuck from the second on, without it only the sixth and later ones. Raises DataError when there is nothing
+    to use.
     """
     if readings.empty:
         raise DataError("no meter readings", where="meters", mend="check the meter feed")
-    ordered = readings.sort_values("received_at", kind="stable")
+    ordered = readings.sort_values(["received_at", "power_w"])
     again = ordered.duplicated(["meter", TIMESTAMP])
     conflicting = again & ~ordered.duplicated(["meter", TIMESTAMP, "power_w"])
     power = ordered[~again].pivot(index=TIMESTAMP, columns="meter", values="power_w")
     power = power.reindex(pd.date_range(power.index[0], power.index[-1], freq=utility.step, name=TIMESTAMP))
     values: Array = power.to_numpy(dtype=np.float64)
     reference = values[: REFERENCE_DAYS * utility.steps_per_day]
-    values, slipped = _undo_unit_slips(values, np.nanmedian(reference, axis=0))
-    stuck = _stuck(values)
+    values, slipped = _undo_unit_slips(values, pd.DataFrame(reference).median().to_numpy())
+    stuck = _stuck(values, hindsight=hindsight)
     values = np.where(stuck, np.nan, values)
     missing = ~np.isfinite(values)
     slot = np.arange(len(values)) % utility.steps_per_day
@@ -65,22 +67,21 @@ def repair(readings: pd.DataFrame, utility: Utility) -> tuple[pd.Series, MeterFi
 
 
 def _undo_unit_slips(values: Array, normal: Array) -> tuple[Array, Flags]:
-    with np.errstate(divide="ignore", invalid="ignore"):
-        decades = np.log10(np.abs(values) / np.abs(normal))
-    low, high = decades < -UNIT_SLIP_DECADES, decades > UNIT_SLIP_DECADES
-    slipped = (low | high) & (values != 0)
-    mended = np.where(low & slipped, values * 1000, np.where(high & slipped, values / 1000, values))
-    return mended, slipped
+    size, usual = np.abs(values), np.abs(normal)
+    low = (size < usual / UNIT_SLIP_FACTOR) & (values != 0)
+    high = (size > usual * UNIT_SLIP_FACTOR) & (usual > 0)
+    mended = np.where(low, values * 1000, np.where(high, values / 1000, values))
+    return mended, low | high
 
 
-def _stuck(values: Array) -> Flags:
-    """True from the second of at least six equal readings in a row: a register that no longer moves."""
+def _stuck(values: Array, *, hindsight: bool) -> Flags:
+    """True where a register no longer moves: at least six equal readings in a row that are not zero."""
     same = np.zeros(values.shape, dtype=bool)
     same[1:] = (values[1:] == values[:-1]) & (values[1:] != 0)
     run = np.zeros(values.shape, dtype=np.int64)
     for row in range(1, len(values)):
         run[row] = np.where(same[row], run[row - 1] + 1, 0)
-    for row in range(len(values) - 2, -1, -1):
+    for row in range(len(values) - 2, -1, -1) if hindsight else ():
         run[row] = np.where(same[row + 1] & same[row], run[row + 1], run[row])
     return run >= STUCK_INTERVALS - 1
 
@@ -89,7 +90,9 @@ def _shares(reference: Array, slot: Integers) -> Array:
     """Each meter's usual share of the total by time of day (UTC), shape (slots, meters)."""
     complete = np.isfinite(reference).all(axis=1)
     shares = np.full((int(slot.max()) + 1, reference.shape[1]), 1 / reference.shape[1])
-    part = reference / reference.sum(axis=1, keepdims=True)
+    whole = reference.sum(axis=1, keepdims=True)
+    complete &= whole[:, 0] != 0
+    part = np.divide(reference, whole, out=np.zeros_like(reference), where=whole != 0)
     for number in np.unique(slot[complete]):
         usual = np.median(part[complete & (slot == number)], axis=0)
         shares[number] = usual / usual.sum()

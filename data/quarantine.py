@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlmodel import Field, Session, SQLModel, select
+from sqlmodel import Field, Session, SQLModel, col, select
 
 from security.keyring import UtcDateTime
 
@@ -34,4 +34,5 @@ def quarantine(
 
 def quarantined_from(session: Session, source: str) -> list[QuarantinedItem]:
     """What was refused from one source, oldest first."""
-    return list(session.exec(select(QuarantinedItem).where(QuarantinedItem.source == source)))
+    refused = select(QuarantinedItem).where(QuarantinedItem.source == source)
+    return list(session.exec(refused.order_by(col(QuarantinedItem.received_at), col(QuarantinedItem.id))))

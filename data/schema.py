@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import date, time
+from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -38,6 +39,7 @@ QUANTILES: tuple[float, ...] = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 MILD_C = (15.0, 22.0)
 SHORTEST_STEP = pd.Timedelta(minutes=5)
 LONGEST_STEP = pd.Timedelta(hours=1)
+NO_DELAY = pd.Timedelta(0)
 
 
 @dataclass(frozen=True)
@@ -45,13 +47,14 @@ class Utility:
     """Whose demand is forecast: its clock, its calendar, its market's gate closure.
 
     step: length of one interval, 5 min to 1 h. gate_closure: local time on the day before delivery after which nothing
-    new may be used. holidays: local dates.
+    new may be used. holidays: local dates. demand_delay: how long after an interval's end its demand is known.
     """
 
     timezone: str
     step: pd.Timedelta
     gate_closure: time = time(9, 0)
     holidays: frozenset[date] = field(default_factory=frozenset)
+    demand_delay: pd.Timedelta = NO_DELAY
 
     @property
     def zone(self) -> ZoneInfo:
@@ -81,6 +84,7 @@ class Utility:
         return pd.date_range(start, end, freq=self.step, inclusive="left", name=TIMESTAMP)
 
 
+@lru_cache(maxsize=8192)  # the same days are asked for over and over while a window rolls
 def _to_utc(midnight: pd.Timestamp, clock: time, zone: ZoneInfo) -> pd.Timestamp:
     wall = midnight + pd.Timedelta(hours=clock.hour, minutes=clock.minute)
     return wall.tz_localize(zone, ambiguous=True, nonexistent="shift_forward").tz_convert("UTC")

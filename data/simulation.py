@@ -9,6 +9,7 @@ five here are providers for one city and differ less.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -18,13 +19,17 @@ from scipy.signal import lfilter
 
 from data.datasets import EmbeddedDataset
 from data.schema import TIMESTAMP, Array, Integers, Utility
-from data.weather_providers import ReportContent
+from data.weather_providers import ReportContent, UnverifiedReport, encode
+from security.signing import Signer, sign_bytes
 
 PROVIDER_NAMES = ("aurora", "boreas", "cirrus", "dewpoint", "eurus")
 FEEDERS = 12
 SHARED_ERROR = 0.8
 REPORT_HOURS_BEFORE_GATE = 1
 FORECAST_HOURS = 42
+
+
+Delivery = tuple[datetime, ReportContent]
 
 
 @dataclass(frozen=True)
@@ -115,7 +120,7 @@ def simulate_providers(seed: int) -> tuple[ProviderProfile, ...]:
 
 def simulate_reports(
     temperature_c: pd.Series, utility: Utility, providers: tuple[ProviderProfile, ...], seed: int
-) -> list[tuple[datetime, ReportContent]]:
+) -> list[Delivery]:
     """Every daily report of every provider with its time of receipt, in order of receipt.
 
     temperature_c: the real temperature, index UTC, regular. A report is issued an hour before each gate closure; it
@@ -149,6 +154,16 @@ def simulate_reports(
             )
             reports.append((_python_utc(index[issue] + pd.Timedelta(minutes=provider.delay_minutes)), content))
     return sorted(reports, key=lambda item: (item[0], item[1].provider))
+
+
+def deliver(deliveries: list[Delivery], signers: Mapping[str, Signer]) -> list[UnverifiedReport]:
+    """Sign each report with its provider's key, as the provider's own software does, compromised or not."""
+    reports = []
+    for received_at, content in deliveries:
+        signer, payload = signers[content.provider], encode(content)
+        signature = sign_bytes(payload, signer)
+        reports.append(UnverifiedReport(content.provider, signer.key_id, received_at, payload, signature))
+    return reports
 
 
 def _stick_one_meter(power: Integers, random: np.random.Generator, start: int, end: int, per_day: int) -> None:

@@ -20,7 +20,8 @@ from typing import Any
 import pandas as pd
 
 from data.schema import TIMESTAMP
-from security.manifest import read_checked
+from security.errors import ContentChanged
+from security.manifest import Manifest, read_checked
 from security.signing import PublicKey, Signer, open_folder, seal_folder
 
 KIND = "training-snapshot"
@@ -49,7 +50,7 @@ def freeze(
         _write(draft / "training.parquet", training)
         _write(draft / "readings.parquet", readings)
         manifest = seal_folder(draft, KIND, facts, signer)
-        snapshot_id = hashlib.sha256(manifest.to_bytes()).hexdigest()[:16]
+        snapshot_id = _name(manifest)
         final = store / snapshot_id
         if not final.exists():
             draft.rename(final)
@@ -59,17 +60,25 @@ def freeze(
 
 
 def restore(store: Path, snapshot_id: str, trusted: Mapping[str, PublicKey]) -> Snapshot:
-    """Open a snapshot: signature, then every file, then parse the very bytes that were checked.
+    """Open a snapshot: signature, then every file, then its name, then parse the very bytes that were checked.
 
-    Raises SignatureInvalid or ContentChanged, naming the file.
+    Raises SignatureInvalid or ContentChanged, naming the file or, when a signed snapshot stands under another's name,
+    the snapshot.
     """
     folder = store / snapshot_id
     manifest = open_folder(folder, KIND, trusted)
+    if _name(manifest) != snapshot_id:
+        # Every signed snapshot verifies for ever; the name binds which one was asked for (rollback, AML.T0020).
+        raise ContentChanged(f"snapshot {_name(manifest)} stands here", where=str(folder), mend="restore it from a backup")
     frames = [
         pd.read_parquet(io.BytesIO(read_checked(folder, manifest, f"{name}.parquet"))) for name in ("training", "readings")
     ]
     training, readings = (frame.set_index(TIMESTAMP) for frame in frames)
     return Snapshot(snapshot_id, training, readings, manifest.predicate)
+
+
+def _name(manifest: Manifest) -> str:
+    return hashlib.sha256(manifest.to_bytes()).hexdigest()[:16]
 
 
 def _write(path: Path, frame: pd.DataFrame) -> None:

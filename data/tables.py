@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from data.errors import FileRefused
-from data.schema import ISSUED_AT, TIMESTAMP
+from data.schema import TIMESTAMP
 
 LONGEST_LINE = 64 * 1024
 LARGEST_FILE = 4 * 1024**3

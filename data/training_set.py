@@ -15,9 +15,9 @@ def assemble(demand_mw: pd.Series, temperature_c: pd.Series, utility: Utility, a
     Both series hold only what was known at `as_of` (`meters.demand_as_of`, `weather_fusion.known_at`); nothing later is
     let through either way. Gaps stay NaN.
     """
-    start = max(demand_mw.index[0], as_of - LONGEST_TRAINING)
     end = min(demand_mw.index[-1], as_of - utility.step)
-    index = pd.date_range(start, end, freq=utility.step, name=TIMESTAMP)
+    index = pd.date_range(demand_mw.index[0], end, freq=utility.step, name=TIMESTAMP)
+    index = index[index >= as_of - LONGEST_TRAINING]
     return pd.DataFrame({DEMAND_MW: demand_mw.reindex(index), TEMPERATURE_C: temperature_c.reindex(index)}, index=index)
 
 

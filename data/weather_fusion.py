@@ -28,12 +28,6 @@ class Profiles:
 
     coefficients: Mapping[str, Array]
 
-    def bias_c(self, provider: str, local: pd.DatetimeIndex) -> Array:
-        """Usual bias of `provider` [°C] at these local times; zero for one that was never profiled."""
-        if provider not in self.coefficients:
-            return np.zeros(len(local))
-        return np.asarray(_harmonics(local) @ self.coefficients[provider])
-
 
 def known_at(
     weather: pd.DataFrame, moment: pd.Timestamp, start: pd.Timestamp, end: pd.Timestamp, step: pd.Timedelta
@@ -45,7 +39,9 @@ def known_at(
     rows = weather[(weather[VALID_AT] >= start) & (weather[VALID_AT] <= end) & (weather[ISSUED_AT] <= moment)]
     latest = rows[~rows.duplicated([PROVIDER, VALID_AT], keep="last")]
     wide = latest.pivot(index=VALID_AT, columns=PROVIDER, values=TEMPERATURE_C)
-    return wide.reindex(pd.date_range(start, end, freq=step, name="timestamp"))
+    regular = pd.date_range(start, end, freq=step, name="timestamp")
+    # One unit of time on both sides: pandas otherwise converts every label.
+    return wide.reindex(regular.as_unit(pd.DatetimeIndex(wide.index).unit))
 
 
 def learn_profiles(wide: pd.DataFrame, utility: Utility) -> Profiles:
@@ -65,15 +61,17 @@ def learn_profiles(wide: pd.DataFrame, utility: Utility) -> Profiles:
 
 def without_bias(wide: pd.DataFrame, profiles: Profiles, utility: Utility) -> pd.DataFrame:
     """The same values with each provider's usual bias taken off."""
-    local = utility.local(pd.DatetimeIndex(wide.index))
-    return pd.DataFrame({name: wide[name] - profiles.bias_c(str(name), local) for name in wide.columns}, index=wide.index)
+    harmonics = _harmonics(utility.local(pd.DatetimeIndex(wide.index)))
+    none = np.zeros(harmonics.shape[1])
+    usual = np.column_stack([harmonics @ profiles.coefficients.get(str(name), none) for name in wide.columns])
+    return wide - usual
 
 
 def fuse(wide: pd.DataFrame, profiles: Profiles, utility: Utility, trusted: Collection[str]) -> pd.DataFrame:
     """One robust temperature: columns `temperature_c`, `uncertainty_c` (1 σ), `sources` (how many agreed to it).
 
-    wide: as `known_at` answers. Short gaps (≤ 6 h) are bridged in a straight line. Raises NoTrustedWeather when no
-    trusted provider said anything at all.
+    wide: as `known_at` answers. Short gaps (≤ 6 h) are bridged in a straight line. One source alone has no known
+    uncertainty: NaN. Raises NoTrustedWeather when no trusted provider said anything at all.
     """
     names = [name for name in wide.columns if name in trusted]
     if not names or not wide[names].notna().to_numpy().any():
@@ -86,14 +84,21 @@ def fuse(wide: pd.DataFrame, profiles: Profiles, utility: Utility, trusted: Coll
     centre = corrected.median(axis=1)
     sources = corrected.notna().sum(axis=1)
     spread = corrected.sub(centre, axis=0).abs().median(axis=1) * MAD_TO_SIGMA
-    limit = int(LONGEST_GAP / utility.step)
     return pd.DataFrame(
         {
-            TEMPERATURE_C: centre.interpolate(limit=limit, limit_area="inside"),
-            UNCERTAINTY_C: spread / np.sqrt(sources.clip(lower=1)),
+            TEMPERATURE_C: bridged(centre, utility.step),
+            UNCERTAINTY_C: (spread / np.sqrt(sources.clip(lower=1))).where(sources > 1),
             SOURCES: sources,
         }
     )
+
+
+def bridged(temperature_c: pd.Series, step: pd.Timedelta) -> pd.Series:
+    """The same with gaps of up to six hours bridged in a straight line; longer ones stay whole."""
+    missing = temperature_c.isna()
+    length = missing.groupby((~missing).cumsum()).transform("sum")
+    short = missing & (length <= LONGEST_GAP / step)
+    return temperature_c.where(~short, temperature_c.interpolate(limit_area="inside"))
 
 
 def exclude(wide: pd.DataFrame, excluded_from: Mapping[str, pd.Timestamp]) -> pd.DataFrame:
@@ -120,7 +125,7 @@ def known_at_gate_closures(weather: pd.DataFrame, utility: Utility, index: pd.Da
     moments = pd.DatetimeIndex(rows[VALID_AT])
     midnight = utility.local(moments).tz_localize(None).normalize()
     days = midnight.unique()
-    closures = pd.DatetimeIndex([utility.gate_closure_of(day.date()) for day in days])
+    closures = pd.DatetimeIndex([utility.gate_closure_of(day.date()) for day in days], tz="UTC")
     in_time = rows[pd.DatetimeIndex(rows[ISSUED_AT]) <= closures[days.get_indexer(midnight)]]
     latest = in_time[~in_time.duplicated([PROVIDER, VALID_AT], keep="last")]
     return latest.pivot(index=VALID_AT, columns=PROVIDER, values=TEMPERATURE_C).reindex(index)

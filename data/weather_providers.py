@@ -13,17 +13,18 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Literal
 
 import numpy as np
 import pandas as pd
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from data.errors import ReportRefused
 from data.schema import ISSUED_AT, PROVIDER, TEMPERATURE_C, VALID_AT
 
 Celsius = Annotated[float, Field(ge=-90.0, le=60.0)]
+Moment = Annotated[AwareDatetime, Field(ge=datetime(1980, 1, 1, tzinfo=UTC), lt=datetime(2100, 1, 1, tzinfo=UTC))]
 
 
 class ReportContent(BaseModel):
@@ -33,11 +34,11 @@ class ReportContent(BaseModel):
 
     format: Literal[1]
     provider: str = Field(min_length=1, max_length=64)
-    issued_at: datetime
+    issued_at: Moment
     step_minutes: int = Field(ge=5, le=60)
-    observed_from: datetime
+    observed_from: Moment
     observed_c: list[Celsius | None] = Field(max_length=4032)
-    forecast_from: datetime
+    forecast_from: Moment
     forecast_c: list[Celsius | None] = Field(max_length=4032)
 
 
@@ -105,8 +106,8 @@ def to_frame(reports: list[VerifiedReport]) -> pd.DataFrame:
         return pd.DataFrame(
             {
                 PROVIDER: pd.Series(dtype="str"),
-                ISSUED_AT: pd.Series(dtype="datetime64[ns, UTC]"),
-                VALID_AT: pd.Series(dtype="datetime64[ns, UTC]"),
+                ISSUED_AT: pd.Series(dtype="datetime64[us, UTC]"),
+                VALID_AT: pd.Series(dtype="datetime64[us, UTC]"),
                 TEMPERATURE_C: pd.Series(dtype=np.float64),
             }
         )
@@ -116,7 +117,7 @@ def to_frame(reports: list[VerifiedReport]) -> pd.DataFrame:
         {
             PROVIDER: np.repeat([name for name, *_ in parts], lengths),
             ISSUED_AT: pd.DatetimeIndex(np.repeat([issued for _, issued, *_ in parts], lengths)).tz_localize("UTC"),
-            VALID_AT: pd.DatetimeIndex(valid.astype("datetime64[ns]")).tz_localize("UTC"),
+            VALID_AT: pd.DatetimeIndex(valid.astype("datetime64[us]")).tz_localize("UTC"),
             TEMPERATURE_C: np.concatenate([values for *_, values in parts]),
         }
     )
@@ -138,8 +139,8 @@ def _parts(
 
 
 def _numpy_utc(moment: datetime) -> np.datetime64:
-    return pd.Timestamp(moment).tz_convert("UTC").tz_localize(None).as_unit("ns").to_datetime64()
+    return pd.Timestamp(moment).tz_convert("UTC").tz_localize(None).as_unit("us").to_datetime64()
 
 
 def _iso(moment: datetime) -> str:
-    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

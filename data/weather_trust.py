@@ -1,7 +1,7 @@
 """Is a provider to be believed? In levels, each resting on the one before.
 
     0  authentic    an active key of that provider signed these bytes; not seen before; not from the future   (AML.T0010.002)
-    1  valid        the documented format, within physics                                                     (ML01)
+    1  valid        the documented format, within physics, of its time: nothing may rewrite the past          (ML01)
     3  agreeing     no slow drift from what the other providers say                                           (AML.T0020)
 
 Level 3. On every day, what a provider measured, and separately what it forecast for the next day, is compared with the
@@ -26,9 +26,9 @@ import pandas as pd
 from sqlmodel import Session
 
 from data.errors import ReportRefused
-from data.schema import Array, Utility
+from data.schema import Array, Flags, Utility
 from data.weather_fusion import MAD_TO_SIGMA, Profiles, without_bias
-from data.weather_providers import UnverifiedReport, VerifiedReport, decode
+from data.weather_providers import ReportContent, UnverifiedReport, VerifiedReport, decode
 from security.errors import KeyringError, SignatureInvalid
 from security.keyring import require_active
 from security.signing import verify_bytes
@@ -39,6 +39,8 @@ CLOCK_TOLERANCE = timedelta(minutes=5)
 CUSUM_ALLOWANCE = 0.75
 CUSUM_THRESHOLD = 12.0
 FEWEST_SOURCES = 3
+FEWEST_BASELINE_DAYS = 14
+LONGEST_LOOK_BACK = timedelta(days=8)
 
 
 @dataclass(frozen=True)
@@ -64,16 +66,20 @@ class Baseline:
     scale: float
 
 
+# A provider without a past is held to what the others say, within about a degree.
+NEWCOMER = Baseline(centre=0.0, memory=0.0, scale=1.0)
+
+
 @dataclass
 class _Stream:
-    """The running sums of one provider and one kind of value."""
+    """The running sums of one provider and one kind of value; `…_since`: the last day a sum was zero."""
 
     baseline: Baseline
+    high_since: int
+    low_since: int
     high: float = 0.0
     low: float = 0.0
     previous: float = 0.0
-    high_since: int = -1
-    low_since: int = -1
 
     def take(self, difference: float, day: int) -> None:
         whitened = (difference - self.baseline.centre) - self.baseline.memory * self.previous
@@ -112,7 +118,7 @@ class _Standing:
 
 def verify_report(session: Session, report: UnverifiedReport, seen_digests: Collection[str]) -> VerifiedReport:
     """Levels 0 and 1, in that order, on the same bytes. Raises ReportRefused with reason `unauthentic`, `revoked`,
-    `replayed`, `invalid`, `misattributed` or `from_the_future`.
+    `replayed`, `invalid`, `misattributed`, `from_the_future` or `too_old`.
     """
     digest = hashlib.sha256(report.payload).hexdigest()
     try:
@@ -128,9 +134,17 @@ def verify_report(session: Session, report: UnverifiedReport, seen_digests: Coll
     content = decode(report.payload, report.provider)
     if content.provider != report.provider:
         raise _refused(report, "misattributed", f"signed as {report.provider}, written as {content.provider}")
+    _require_timely(report, content)
+    return VerifiedReport(report.provider, report.key_id, report.received_at, digest, content)
+
+
+def _require_timely(report: UnverifiedReport, content: ReportContent) -> None:
+    """A provider speaks of now: the baseline that it is judged by cannot be rewritten later (AML.T0020)."""
     if content.issued_at > report.received_at + CLOCK_TOLERANCE:
         raise _refused(report, "from_the_future", f"issued at {content.issued_at}, received at {report.received_at}")
-    return VerifiedReport(report.provider, report.key_id, report.received_at, digest, content)
+    oldest = min(content.issued_at, content.observed_from, content.forecast_from)
+    if oldest < report.received_at - LONGEST_LOOK_BACK:
+        raise _refused(report, "too_old", f"speaks of {oldest}, received at {report.received_at}")
 
 
 def _refused(report: UnverifiedReport, reason: str, problem: str) -> ReportRefused:
@@ -155,16 +169,18 @@ def watch(
     }
     standings = {name: _Standing() for name in names}
     for kind, block in blocks.items():
-        history = np.array([_differences(block[day], np.ones(len(names), dtype=bool)) for day in range(first_judged)])
+        everybody = np.ones(len(names), dtype=bool)
+        history = np.array([_differences(block[day], everybody) for day in range(first_judged)]).reshape(-1, len(names))
         for number, name in enumerate(names):
-            standings[name].streams[kind] = _Stream(_learn_baseline(history[:, number]))
+            standings[name].streams[kind] = _Stream(_learn_baseline(history[:, number]), first_judged, first_judged)
     events: list[TrustEvent] = []
     for day in range(first_judged, len(days)):
         heard = np.array([standings[name].state in ("trusted", "suspect") for name in names])
         if heard.sum() < FEWEST_SOURCES:
             break
         _hear_day(day, blocks, standings, names, heard)
-        events += _decide(day, days, utility, {name: standings[name] for name in np.array(names)[heard]}, standings)
+        judged = {name: standings[name] for name, is_heard in zip(names, heard, strict=True) if is_heard}
+        events += _decide(day, days, utility, judged, standings)
     return events
 
 
@@ -173,7 +189,7 @@ def _hear_day(
     blocks: Mapping[str, list[Array]],
     standings: Mapping[str, _Standing],
     names: list[str],
-    heard: np.ndarray[tuple[int, ...], np.dtype[np.bool_]],
+    heard: Flags,
 ) -> None:
     for kind, block in blocks.items():
         differences = _differences(block[day], heard)
@@ -213,7 +229,7 @@ def _event(
 ) -> TrustEvent:
     kind, stream = standing.loudest
     side = "above" if stream.high >= stream.low else "below"
-    onset = days[max(stream.since, 0)].date()
+    onset = days[stream.since].date()
     return TrustEvent(
         provider=name,
         at=utility.day_index(days[day].date())[-1] + utility.step,
@@ -239,7 +255,7 @@ def _by_day(values: Array, day_of_row: Array, days: int) -> list[Array]:
     return list(np.split(values, edges))
 
 
-def _differences(day: Array, heard: np.ndarray[tuple[int, ...], np.dtype[np.bool_]]) -> Array:
+def _differences(day: Array, heard: Flags) -> Array:
     """Mean difference of each provider from the median of the other heard ones [°C]; NaN where there is nothing."""
     answer = np.full(day.shape[1], np.nan)
     for number in range(day.shape[1]):
@@ -261,9 +277,12 @@ def _median_of_rows(values: Array) -> Array:
 
 def _learn_baseline(history: Array) -> Baseline:
     clean = history[np.isfinite(history)]
+    if len(clean) < FEWEST_BASELINE_DAYS:
+        return NEWCOMER
     centre = float(np.median(clean))
     deviation = clean - centre
-    memory = float(np.clip(np.corrcoef(deviation[1:], deviation[:-1])[0, 1], 0.0, 0.9))
+    moves = np.std(deviation[1:]) > 0 and np.std(deviation[:-1]) > 0
+    memory = float(np.clip(np.corrcoef(deviation[1:], deviation[:-1])[0, 1], 0.0, 0.9)) if moves else 0.0
     whitened = deviation[1:] - memory * deviation[:-1]
     scale = float(np.median(np.abs(whitened)) * MAD_TO_SIGMA)
     return Baseline(centre, memory, max(scale, 0.05))

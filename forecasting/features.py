@@ -15,7 +15,7 @@ from datetime import date, timedelta
 import numpy as np
 import pandas as pd
 
-from data.schema import DEMAND_MW, TEMPERATURE_C, TIMESTAMP, Array, Integers, Utility
+from data.schema import DEMAND_MW, TEMPERATURE_C, TIMESTAMP, Array, Flags, Integers, Utility
 from forecasting.errors import TooLittleHistory
 
 LOOKBACK_DAYS = 29
@@ -84,17 +84,35 @@ def build(frame: pd.DataFrame, utility: Utility, days: list[date] | None = None)
         raise TooLittleHistory(found_days=len(known_days) - 1, needed_days=LOOKBACK_DAYS)
     rows = np.flatnonzero(np.isin(grid.day_of_row, [(day - known_days[0]).days for day in wanted]))
     columns = _temperature_columns(frame[TEMPERATURE_C], utility, rows)
-    demand = grid.fold(frame[DEMAND_MW].to_numpy(dtype=np.float64, na_value=np.nan))
-    by_day = _demand_columns(demand, gate_slot(utility)) | _calendar_columns(grid.days, utility, grid.slots)
+    demand_mw = frame[DEMAND_MW].to_numpy(dtype=np.float64, na_value=np.nan)
+    known_today, known_tomorrow = _known_at_gates(index, grid, utility)
+    whole = grid.fold(np.where(known_tomorrow, demand_mw, np.nan))
+    before_gate = grid.fold(np.where(known_today, demand_mw, np.nan))
+    by_day = _demand_columns(whole, before_gate[:, : gate_slot(utility)])
+    by_day |= _calendar_columns(grid.days, utility, grid.slots)
     at = (grid.day_of_row[rows], grid.slot_of_row[rows])
     columns |= {name: values[at] for name, values in by_day.items()}
     return pd.DataFrame(columns, index=index[rows].rename(TIMESTAMP))
 
 
+def _known_at_gates(index: pd.DatetimeIndex, grid: DayGrid, utility: Utility) -> tuple[Flags, Flags]:
+    """True where an interval's demand is known at the gate closure on its own day, and at that on the day after.
+
+    By the clock alone, an hour that daylight saving repeats or skips, or an interval that straddles the closure, would let
+    later readings through.
+    """
+    days = [moment.date() + timedelta(days=1) for moment in grid.days]
+    days.append(days[-1] + timedelta(days=1))
+    closures = pd.DatetimeIndex([utility.gate_closure_of(day) for day in days])
+    known_from = index + utility.step + utility.demand_delay
+    today, tomorrow = (np.asarray(known_from <= closures[grid.day_of_row + later]) for later in (0, 1))
+    return today, tomorrow
+
+
 def gate_slot(utility: Utility) -> int:
-    """First slot of day D−1 that is not yet measured at the gate closure."""
-    minutes = utility.gate_closure.hour * 60 + utility.gate_closure.minute
-    return int(minutes // (utility.step / pd.Timedelta(minutes=1)))
+    """First slot of day D−1 whose demand is not yet known at the gate closure."""
+    closure = pd.Timedelta(hours=utility.gate_closure.hour, minutes=utility.gate_closure.minute)
+    return max(0, int((closure - utility.demand_delay) // utility.step))
 
 
 def known_until_gate(frame: pd.DataFrame, utility: Utility, day: date) -> pd.DataFrame:
@@ -102,7 +120,8 @@ def known_until_gate(frame: pd.DataFrame, utility: Utility, day: date) -> pd.Dat
     end = utility.day_index(day)[-1]
     start = utility.day_index(day - timedelta(days=LOOKBACK_DAYS + 1))[0]
     window = frame.loc[start:end].copy()
-    window.loc[utility.gate_closure_of(day) :, DEMAND_MW] = np.nan
+    known_from = pd.DatetimeIndex(window.index) + utility.step + utility.demand_delay
+    window.loc[known_from > utility.gate_closure_of(day), DEMAND_MW] = np.nan
     return window
 
 
@@ -123,7 +142,7 @@ def _temperature_columns(temperature_c: pd.Series, utility: Utility, rows: Integ
     return {name: series.to_numpy(dtype=np.float64)[rows] for name, series in columns.items()}
 
 
-def _demand_columns(demand: Array, gate: int) -> dict[str, Array]:
+def _demand_columns(demand: Array, before_gate: Array) -> dict[str, Array]:
     slots = demand.shape[1]
 
     def ago(values: Array, days: int) -> Array:
@@ -141,8 +160,8 @@ def _demand_columns(demand: Array, gate: int) -> dict[str, Array]:
         columns[f"demand_{days}d_ago_mw"] = ago(demand, days) - every_slot(level)
     same_weekday = np.stack([ago(demand, days).ravel() for days in (7, 14, 21, 28)], axis=1)
     columns["demand_same_weekday_mw"] = _row_means(same_weekday).reshape(demand.shape) - every_slot(level)
-    if gate > 0:
-        morning, last = _row_means(demand[:, :gate]), demand[:, gate - 1]
+    if before_gate.shape[1]:
+        morning, last = _row_means(before_gate), before_gate[:, -1]
         columns["morning_mw"] = every_slot(ago(morning, 1) - level)
         columns["morning_against_week_ago_mw"] = every_slot(ago(morning, 1) - ago(morning, 8))
         columns["last_known_mw"] = every_slot(ago(last, 1) - level)

@@ -41,9 +41,9 @@ class LinearBase:
     def fit(cls, features: pd.DataFrame, target: Array, slots: int) -> Self:
         """Least squares with an L2 penalty, one system a slot; rows with no target are left out."""
         columns = tuple(name for name in features.columns if name not in LEFT_OUT)
-        knots = {name: tuple(features[name].quantile(list(KNOT_LEVELS))) for name in HINGED}
+        knots = {name: tuple(features[name].quantile(list(KNOT_LEVELS)).fillna(0.0)) for name in HINGED}
         design = _design(features, columns, knots)
-        centre, spread = np.nanmean(design, axis=0), np.nanstd(design, axis=0)
+        centre, spread = _centre_and_spread(design)
         standard = _standardise(design, centre, spread)
         coefficients = np.zeros((slots, standard.shape[1]))
         penalty = PENALTY * np.eye(standard.shape[1])
@@ -66,8 +66,17 @@ class LinearBase:
 
 def _design(features: pd.DataFrame, columns: tuple[str, ...], knots: dict[str, tuple[float, ...]]) -> Array:
     plain = features.loc[:, list(columns)].to_numpy(dtype=np.float64)
-    bends = [np.maximum(0.0, features[name].to_numpy(dtype=np.float64) - knot) for name in knots for knot in knots[name]]
+    bends = [np.maximum(0.0, features[name].to_numpy(dtype=np.float64) - knot) for name in HINGED for knot in knots[name]]
     return np.column_stack([plain, *bends])
+
+
+def _centre_and_spread(design: Array) -> tuple[Array, Array]:
+    """Mean and standard deviation of each column, missing values left out; zero for a column without any."""
+    good = np.isfinite(design)
+    count = np.maximum(good.sum(axis=0), 1)
+    centre: Array = np.where(good, design, 0.0).sum(axis=0) / count
+    spread: Array = np.sqrt((np.where(good, design - centre, 0.0) ** 2).sum(axis=0) / count)
+    return centre, spread
 
 
 def _standardise(design: Array, centre: Array, spread: Array) -> Array:

@@ -1,7 +1,7 @@
 """Scores of a forecast, all with one signature: (actual_mw, forecast) → a number. Pairs with a missing side are left out.
 
 MAPE is undefined where demand is zero and misleading where it is negative: `mape_percent` then answers NaN, and
-`wape_percent` (error over mean absolute demand) is the figure to report.
+`wape_percent` (error over mean absolute demand) is the figure to report. A score of nothing is NaN.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from data.schema import QUANTILES
+from data.schema import QUANTILES, Array
 from forecasting.forecaster import FORECAST_MW, QUANTILE_COLUMNS, quantile_column
 
 
@@ -24,23 +24,25 @@ def mape_percent(actual_mw: pd.Series, forecast: pd.DataFrame) -> float:
 def wape_percent(actual_mw: pd.Series, forecast: pd.DataFrame) -> float:
     """Mean absolute error over mean absolute demand [%]. Kolassa & Schütz (2007), "Advantages of the MAD/mean ratio"."""
     error, actual = _error(actual_mw, forecast)
-    return float(np.mean(np.abs(error)) / np.mean(np.abs(actual)) * 100)
+    return _ratio_percent(np.abs(error).sum(), np.abs(actual).sum())
 
 
 def mae_mw(actual_mw: pd.Series, forecast: pd.DataFrame) -> float:
     """Mean absolute error [MW]. Hyndman & Koehler (2006), section 2.1."""
-    return float(np.mean(np.abs(_error(actual_mw, forecast)[0])))
+    error, _ = _error(actual_mw, forecast)
+    return float(np.mean(np.abs(error))) if len(error) else float("nan")
 
 
 def rmse_mw(actual_mw: pd.Series, forecast: pd.DataFrame) -> float:
     """Root mean squared error [MW]. Hyndman & Koehler (2006), section 2.1."""
-    return float(np.sqrt(np.mean(_error(actual_mw, forecast)[0] ** 2)))
+    error, _ = _error(actual_mw, forecast)
+    return float(np.sqrt(np.mean(error**2))) if len(error) else float("nan")
 
 
 def bias_percent(actual_mw: pd.Series, forecast: pd.DataFrame) -> float:
     """Sum of errors over sum of absolute demand [%]; positive means too much was forecast."""
     error, actual = _error(actual_mw, forecast)
-    return float(np.sum(error) / np.sum(np.abs(actual)) * 100) if len(actual) else float("nan")
+    return _ratio_percent(error.sum(), np.abs(actual).sum())
 
 
 def pinball_mw(actual_mw: pd.Series, forecast: pd.DataFrame) -> float:
@@ -68,9 +70,11 @@ def score(actual_mw: pd.Series, forecast: pd.DataFrame) -> dict[str, float]:
     }
 
 
-def _error(
-    actual_mw: pd.Series, forecast: pd.DataFrame
-) -> tuple[np.ndarray[tuple[int, ...], np.dtype[np.float64]], np.ndarray[tuple[int, ...], np.dtype[np.float64]]]:
+def _ratio_percent(part: float, whole: float) -> float:
+    return float(part / whole * 100) if whole > 0 else float("nan")
+
+
+def _error(actual_mw: pd.Series, forecast: pd.DataFrame) -> tuple[Array, Array]:
     actual = actual_mw.reindex(forecast.index).to_numpy(dtype=np.float64, na_value=np.nan)
     predicted = forecast[FORECAST_MW].to_numpy(dtype=np.float64)
     both = np.isfinite(actual) & np.isfinite(predicted)

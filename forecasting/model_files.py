@@ -19,7 +19,7 @@ from data.schema import Array, Utility
 from forecasting.errors import ModelFileRefused
 from forecasting.lightgbm_forecaster import LightGBMForecaster
 from forecasting.linear_base import LinearBase
-from forecasting.prophet_forecaster import ProphetForecaster
+from forecasting.prophet_forecaster import ProphetForecaster, quiet
 
 FORMAT_VERSION = 1
 MODEL_JSON = "model.json"
@@ -69,7 +69,7 @@ def load(files: Mapping[str, bytes]) -> Restorable:
         if content["forecaster"] == ProphetForecaster.name:
             return _load_prophet(content, files)
         return _load_lightgbm(content, files)
-    except (KeyError, TypeError, ValueError, lgb.basic.LightGBMError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError, lgb.basic.LightGBMError) as error:
         raise ModelFileRefused(f"not a model of format {FORMAT_VERSION}: {error}", part=MODEL_JSON) from error
 
 
@@ -78,7 +78,8 @@ def _load_prophet(content: Mapping[str, Any], files: Mapping[str, bytes]) -> Pro
 
     forecaster = ProphetForecaster(seed=int(content["seed"]))
     forecaster.utility_ = _utility_from_json(content["utility"])
-    forecaster.model_ = model_from_json(files[PROPHET_JSON].decode())
+    with quiet():
+        forecaster.model_ = model_from_json(files[PROPHET_JSON].decode())
     forecaster.miss_mw_ = _array(content["miss_mw"])
     return forecaster
 
@@ -114,6 +115,7 @@ def _utility_to_json(utility: Utility) -> dict[str, Any]:
         "step_minutes": int(utility.step / pd.Timedelta(minutes=1)),
         "gate_closure": utility.gate_closure.isoformat(),
         "holidays": sorted(day.isoformat() for day in utility.holidays),
+        "demand_delay_minutes": int(utility.demand_delay / pd.Timedelta(minutes=1)),
     }
 
 
@@ -123,6 +125,7 @@ def _utility_from_json(content: Mapping[str, Any]) -> Utility:
         step=pd.Timedelta(minutes=content["step_minutes"]),
         gate_closure=time.fromisoformat(content["gate_closure"]),
         holidays=frozenset(date.fromisoformat(day) for day in content["holidays"]),
+        demand_delay=pd.Timedelta(minutes=content["demand_delay_minutes"]),
     )
 
 

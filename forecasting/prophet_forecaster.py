@@ -46,7 +46,7 @@ class ProphetForecaster:
             raise TooLittleHistory(found_days=found_days, needed_days=NEEDED_DAYS)
         self.utility_ = utility
         seen = hourly.iloc[: -24 * HELD_OUT_DAYS]
-        with _quiet():
+        with quiet():
             model = _new_model(utility, yearly=found_days >= 365)
             model.fit(_to_prophet(seen, utility), seed=self.seed)
         self.model_ = model
@@ -57,7 +57,8 @@ class ProphetForecaster:
         """Forecast local day `day` from demand before its gate closure; temperature is not read."""
         index = self.utility_.day_index(day)
         recent = known[DEMAND_MW].loc[index[0] - CORRECTION - timedelta(days=1) :].dropna()
-        recent = recent[recent.index < self.utility_.gate_closure_of(day)]
+        known_from = pd.DatetimeIndex(recent.index) + self.utility_.step + self.utility_.demand_delay
+        recent = recent[known_from <= self.utility_.gate_closure_of(day)]
         path = self._path(recent.index.append(index))
         shift = float((recent.to_numpy() - path[: len(recent)]).mean()) if len(recent) else 0.0
         centre = path[len(recent) :] + shift
@@ -68,7 +69,7 @@ class ProphetForecaster:
 
     def _path(self, index: pd.Index[pd.Timestamp]) -> Array:
         frame = pd.DataFrame({"ds": self.utility_.local(pd.DatetimeIndex(index)).tz_localize(None)})
-        with _quiet():
+        with quiet():
             path: Array = self.model_.predict(frame)["yhat"].to_numpy(dtype=np.float64)
         return path
 
@@ -107,17 +108,18 @@ def _holiday_table(utility: Utility) -> pd.DataFrame | None:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Prophet logs that plotly is missing, Stan logs every fit, pandas warns them of pandas 4: none is for our user."""
-    loggers = [logging.getLogger(name) for name in ("prophet.plot", "prophet", "cmdstanpy")]
-    levels = [logger.level for logger in loggers]
+    # Disabled rather than raised in level: both set their own level, the first time they are used.
+    loggers = [logging.getLogger(name) for name in ("prophet", "prophet.models", "prophet.plot", "cmdstanpy")]
+    were_disabled = [logger.disabled for logger in loggers]
     for logger in loggers:
-        logger.setLevel(logging.CRITICAL)
+        logger.disabled = True
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", category=DeprecationWarning)
             warnings.filterwarnings("ignore", message="The inplace keyword")
             yield
     finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
+        for logger, was_disabled in zip(loggers, were_disabled, strict=True):
+            logger.disabled = was_disabled

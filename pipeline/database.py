@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from sqlalchemy import Engine, event
+from sqlalchemy import Connection, Engine, event
 from sqlmodel import Session, SQLModel, create_engine
 
 # Imported so that their tables are known when the schema is made.
@@ -20,6 +20,7 @@ def make_engine(url: str, home: Path) -> Engine:
     engine = create_engine(url or f"sqlite:///{home / 'gridward.sqlite'}")
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _durable_and_patient)
+        event.listen(engine, "begin", _write_lock_first)
     SQLModel.metadata.create_all(engine)
     return engine
 
@@ -32,8 +33,15 @@ def transaction(engine: Engine) -> Iterator[Session]:
 
 
 def _durable_and_patient(connection: object, _record: object) -> None:
+    # Transactions are begun by `_write_lock_first`, not by the driver.
+    connection.isolation_level = None  # type: ignore[attr-defined]
     cursor = connection.cursor()  # type: ignore[attr-defined]  # a DBAPI connection, which has no type of its own
     cursor.execute("PRAGMA journal_mode=WAL")
     cursor.execute("PRAGMA busy_timeout=5000")
     cursor.execute("PRAGMA foreign_keys=ON")
     cursor.close()
+
+
+def _write_lock_first(connection: Connection) -> None:
+    """Wait for the write lock at the start: a transaction that reads first and writes later never finds itself outrun."""
+    connection.exec_driver_sql("BEGIN IMMEDIATE")

@@ -53,6 +53,7 @@ class UtilityFile(BaseModel):
     step_minutes: int
     gate_closure: time
     holidays: list[str]
+    demand_delay_minutes: int
 
 
 def set_utility(station: Station, utility: Utility) -> None:
@@ -62,6 +63,7 @@ def set_utility(station: Station, utility: Utility) -> None:
         step_minutes=int(utility.step / pd.Timedelta(minutes=1)),
         gate_closure=utility.gate_closure,
         holidays=sorted(day.isoformat() for day in utility.holidays),
+        demand_delay_minutes=int(utility.demand_delay / pd.Timedelta(minutes=1)),
     )
     station.readings.mkdir(parents=True, exist_ok=True)
     _replace(station.readings / "utility.json", lambda path: path.write_text(content.model_dump_json()))
@@ -131,6 +133,7 @@ def load_readings(station: Station) -> Readings:
         step=pd.Timedelta(minutes=facts.step_minutes),
         gate_closure=facts.gate_closure,
         holidays=frozenset(pd.Timestamp(day).date() for day in facts.holidays),
+        demand_delay=pd.Timedelta(minutes=facts.demand_delay_minutes),
     )
     return Readings(utility, demand, weather)
 

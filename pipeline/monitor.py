@@ -23,7 +23,7 @@ def judge_providers(readings: Readings, until: pd.Timestamp) -> list[TrustEvent]
     index = pd.date_range(start, until - utility.step, freq=utility.step)
     known = readings.weather[readings.weather["issued_at"] <= until]
     measured = known_at(known, until, index[0], index[-1], utility.step)
-    forecast = known_at_gate_closures(known, utility, index)[measured.columns]
+    forecast = known_at_gate_closures(known, utility, index).reindex(columns=measured.columns)
     baseline_end = index[0] + BASELINE
     if baseline_end >= index[-1]:
         return []
@@ -57,4 +57,4 @@ def daily_error_percent(actual_mw: pd.Series, forecasts: pd.DataFrame, utility: 
 def forecast_alarm(error_percent: pd.Series, learn_until: pd.Timestamp) -> tuple[pd.DataFrame, DriftAlarm | None]:
     """The CUSUM of forecast against actual, and its first alarm."""
     sums = cusum(error_percent, learn_until)
-    return sums, first_alarm(sums)
+    return sums, first_alarm(sums, learn_until)

@@ -91,9 +91,7 @@ def forecast_day(
     )
 
 
-def record(
-    station: Station, utility: Utility, forecasts: list[DayForecast], requested_by: str, made_at: datetime | None = None
-) -> None:
+def record(station: Station, utility: Utility, forecasts: list[DayForecast], requested_by: str) -> None:
     """Enter forecasts in the ledger, each made at its gate closure."""
     with transaction(station.engine) as session:
         for forecast in forecasts:

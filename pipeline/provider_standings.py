@@ -11,6 +11,8 @@ from sqlmodel import Field, Session, SQLModel, col, select
 from data.weather_trust import TrustEvent, TrustState
 from security.keyring import UtcDateTime
 
+SAFETY_MARGIN = pd.Timedelta(days=14)
+
 
 class StandingEvent(SQLModel, table=True):
     """One change of a provider's standing. at: decided (UTC); onset: since when its values are not to be used (UTC)."""
@@ -66,8 +68,17 @@ def standings_at(session: Session, moment: datetime) -> dict[str, StandingEvent]
     return {event.provider: event for event in events}
 
 
+def all_events(session: Session) -> list[StandingEvent]:
+    """Every change of standing, oldest first."""
+    return list(session.exec(select(StandingEvent).order_by(col(StandingEvent.at), col(StandingEvent.id))))
+
+
 def excluded(standings: Mapping[str, StandingEvent]) -> dict[str, pd.Timestamp]:
-    """Providers whose values are refused, with the onset from which they are refused backwards."""
+    """Providers whose values are refused, with the moment from which they are refused backwards.
+
+    A drift is noticed late and its onset estimated late: the safety margin goes before it.
+    """
+    refused = ("quarantined", "revoked")
     return {
-        name: pd.Timestamp(event.onset) for name, event in standings.items() if event.to_state in ("quarantined", "revoked")
+        name: pd.Timestamp(event.onset) - SAFETY_MARGIN for name, event in standings.items() if event.to_state in refused
     }

@@ -31,8 +31,6 @@ from pipeline.weather_policy import draw_contract
 from security.errors import KeyringError
 from security.keyring import revoke_keys_of, trusted_keys
 
-SAFETY_MARGIN = pd.Timedelta(days=14)
-
 
 @dataclass(frozen=True)
 class Revocation:
@@ -78,7 +76,7 @@ def revoke_provider(
 
 
 def estimated_onset(readings: Readings, provider: str, at: pd.Timestamp) -> tuple[pd.Timestamp, str]:
-    """Since when `provider` drifts from the others, less a safety margin; `at` when no drift is found."""
+    """Since when `provider` drifts from the others, `at` when no drift is found."""
     end = min(at, readings.weather["issued_at"].max())
     accused = [
         event for event in judge_providers(readings, end) if event.provider == provider and event.to_state == "quarantined"
@@ -86,7 +84,7 @@ def estimated_onset(readings: Readings, provider: str, at: pd.Timestamp) -> tupl
     if not accused:
         return at, "no drift found"
     first = accused[0]
-    return first.onset - SAFETY_MARGIN, f"{first.reason}, statistic {first.statistic}, onset {first.onset:%Y-%m-%d}"
+    return first.onset, f"{first.reason}, statistic {first.statistic}, onset {first.onset:%Y-%m-%d}"
 
 
 def retrain_clean(

@@ -7,6 +7,7 @@ that fails, the last good one keeps answering (AML.T0018, AML.T0029).
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 
@@ -26,6 +27,13 @@ from pipeline.train import TrainingOrder
 from pipeline.weather_policy import WeatherPolicy
 from security.keyring import key_state
 
+Clock = Callable[[], datetime]
+
+
+def wall_clock() -> datetime:
+    """The present moment, UTC."""
+    return datetime.now(UTC)
+
 
 @dataclass(frozen=True)
 class ProviderView:
@@ -40,10 +48,14 @@ class ProviderView:
 
 
 class Serving:
-    """A station that answers. One lock: retraining and swapping models happen one at a time."""
+    """A station that answers. One lock: retraining and swapping models happen one at a time.
 
-    def __init__(self, station: Station) -> None:
+    clock: the station's present moment; a replay of the past gives another one than the wall clock.
+    """
+
+    def __init__(self, station: Station, clock: Clock = wall_clock) -> None:
         self.station = station
+        self.clock = clock
         self.readings: Readings = load_readings(station)
         self._lock = threading.RLock()
         self._model = self._open_active("main")
@@ -58,7 +70,7 @@ class Serving:
         """Forecast a local day and enter it in the ledger and the audit log. Raises DayNotForecastable."""
         gate = self.readings.utility.gate_closure_of(day)
         with transaction(self.station.engine) as session:
-            refused = excluded(standings_at(session, datetime.now(UTC)))
+            refused = excluded(standings_at(session, self.clock()))
         # One that was found to lie after this day's gate closure is refused for it too: what is known now counts.
         forecast = forecast_day(self.readings, self._model, self._fallback, refused, day)
         record(self.station, self.readings.utility, [forecast], requested_by)
@@ -68,7 +80,7 @@ class Serving:
             action="forecast.served",
             subject=forecast.forecast_id,
             details={"day": str(day), "model": forecast.model_id, "weather": forecast.weather, "gate": gate.isoformat()},
-            at=datetime.now(UTC),
+            at=self.clock(),
         )
         return forecast
 
@@ -81,7 +93,7 @@ class Serving:
         """Every provider that ever delivered, with its standing and the state of its key."""
         heard = self.readings.weather.groupby("provider", observed=True)[VALID_AT].max()
         with transaction(self.station.engine) as session:
-            standings = standings_at(session, datetime.now(UTC))
+            standings = standings_at(session, self.clock())
             return [
                 ProviderView(
                     name=name,
@@ -97,18 +109,18 @@ class Serving:
     def revoke(self, provider: str, *, by: str, reason: str) -> Revocation:
         """Revoke a provider, effective now. Raises PipelineError for an unknown one."""
         with self._lock:
-            return revoke_provider(self.station, self.readings, provider, by=by, reason=reason, at=datetime.now(UTC))
+            return revoke_provider(self.station, self.readings, provider, by=by, reason=reason, at=self.clock())
 
     def retrain(self, *, by: str, policy: WeatherPolicy, as_of_day: date | None = None) -> registry.ModelRecord:
         """Train from the last clean backup and what came later, then serve the new model.
 
-        as_of_day: nothing known after this local day's gate closure is used; default: everything there is.
+        as_of_day: nothing known after this local day's gate closure is used; default: everything known now.
         """
         with self._lock:
             utility = self.readings.utility
-            latest = self.readings.demand.index[-1] + utility.step
+            latest = min(self.readings.demand.index[-1] + utility.step, pd.Timestamp(self.clock()))
             as_of = latest if as_of_day is None else min(latest, utility.gate_closure_of(as_of_day))
-            order = TrainingOrder(policy=policy, as_of=pd.Timestamp(as_of), at=datetime.now(UTC), by=by)
+            order = TrainingOrder(policy=policy, as_of=pd.Timestamp(as_of), at=self.clock(), by=by)
             trained, _ = retrain_clean(self.station, self.readings, order)
             self.reload(by=by)
             return trained
@@ -128,7 +140,7 @@ class Serving:
                     action="model.refused",
                     subject="main",
                     details={"why": str(error), "still_serving": self._model.model_id},
-                    at=datetime.now(UTC),
+                    at=self.clock(),
                 )
                 raise
             self._model = model

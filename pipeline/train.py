@@ -8,6 +8,7 @@ from datetime import datetime
 
 import pandas as pd
 
+from data.errors import NoTrustedWeather
 from data.meters import demand_as_of
 from data.provenance import record_snapshot
 from data.schema import VALID_AT, Utility
@@ -79,6 +80,8 @@ def train_fallback(station: Station, readings: Readings, order: TrainingOrder) -
 def weather_known(readings: Readings, as_of: pd.Timestamp) -> pd.DataFrame:
     """What every provider said of the past by `as_of`: index UTC from the first reading on, one column a provider [°C]."""
     start = readings.weather[VALID_AT].min()
+    if as_of <= start:
+        raise NoTrustedWeather(f"no weather was known on {as_of:%Y-%m-%d}", mend=f"train as of a day after {start:%Y-%m-%d}")
     return known_at(readings.weather, as_of, start, as_of - readings.utility.step, readings.utility.step)
 
 

@@ -1,0 +1,60 @@
+# Everything a person does here has a name; `make` alone lists them.
+SHELL := /bin/sh
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+RUN_READY := $(VENV)/.run-ready
+DEV_READY := $(VENV)/.dev-ready
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all:
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo serve test check bench lock clean
+
+help: ## list these commands
+	@grep -hE '^[a-z-]+:.*?## ' $(MAKEFILE_LIST) | awk 'BEGIN {FS = ":.*?## "} {printf "  make %-8s %s\n", $$1, $$2}'
+
+setup: $(DEV_READY) ## install everything, run and development, at pinned hashes, into .venv
+
+demo: $(RUN_READY) ## replay the 2014 incident on real demand; report in var/case-study/report.html
+	$(BIN)/gridward case-study
+
+serve: $(RUN_READY) ## train on the embedded data if nothing is there yet, then serve on 127.0.0.1:8420
+	@test -e var/station/gridward.sqlite || $(BIN)/gridward train
+	$(BIN)/gridward serve
+
+test: $(DEV_READY) ## run every test
+	$(BIN)/python -m pytest -n 2 -q
+
+check: $(DEV_READY) ## format, lint, types, import contracts, tests with branch coverage >= 90 %
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest -n 2 -q --cov --cov-branch --cov-report=term
+
+bench: $(RUN_READY) ## print every figure the README quotes
+	$(BIN)/python -m benchmarks.accuracy
+
+lock: $(DEV_READY) ## pin the requirements anew, with hashes and without any index address
+	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate \
+		--custom-compile-command "make lock" pyproject.toml requirements/build.in -o requirements/run.txt
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate \
+		--custom-compile-command "make lock" pyproject.toml requirements/build.in --group dev -c requirements/run.txt \
+		-o requirements/dev.txt
+
+clean: ## remove the virtual environment and everything that was produced
+	rm -rf $(VENV) var .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .coverage* *.egg-info
+
+$(VENV)/bin/python:
+	$(PYTHON) -c 'import sys; sys.exit("Gridward needs Python 3.11 or newer; try: make PYTHON=python3.12" if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv $(VENV)
+
+$(RUN_READY): $(VENV)/bin/python requirements/run.txt pyproject.toml
+	$(INSTALL) -r requirements/run.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --no-index -e .
+	@touch $@
+
+$(DEV_READY): $(RUN_READY) requirements/dev.txt
+	$(INSTALL) -r requirements/dev.txt
+	@touch $@

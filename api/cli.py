@@ -1,0 +1,79 @@
+"""The command line: `gridward COMMAND`. Every refusal is one line on stderr, `error: …`, and an exit code of docs/cli.md."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import Annotated
+
+import typer
+
+from api.commands import audit, backtest, case_study, service, snapshots, station, train
+from security.errors import GridwardError
+
+_LOG = logging.getLogger("gridward.cli")
+
+app = typer.Typer(
+    name="gridward",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    help="Day-ahead electricity demand forecasts that stay right while somebody tries to make them fail.",
+)
+snapshot_app = typer.Typer(no_args_is_help=True, help="Frozen training sets.")
+audit_app = typer.Typer(no_args_is_help=True, help="The log of who did what.")
+trace_app = typer.Typer(no_args_is_help=True, help="From a source to everything it touched.")
+
+for _command in (
+    case_study.case_study,
+    backtest.backtest,
+    train.train,
+    service.serve,
+    service.token,
+    station.forecast,
+    station.models,
+    station.providers,
+    station.revoke,
+    station.retrain,
+):
+    app.command()(_command)
+snapshot_app.command("list")(snapshots.list_snapshots)
+snapshot_app.command("verify")(snapshots.verify)
+snapshot_app.command("restore")(snapshots.restore)
+audit_app.command("verify")(audit.verify)
+trace_app.command("provider")(audit.trace_provider)
+app.add_typer(snapshot_app, name="snapshot")
+app.add_typer(audit_app, name="audit")
+app.add_typer(trace_app, name="trace")
+
+
+@app.callback()
+def options(
+    debug: Annotated[bool, typer.Option("--debug", help="Show where an error came from.")] = False,
+) -> None:
+    """Options that stand before the command."""
+    logging.basicConfig(format="%(message)s")
+    _LOG.setLevel(logging.DEBUG if debug else logging.WARNING)
+
+
+def main() -> None:
+    """Run a command and leave with its exit code: 2 for wrong usage, 130 when interrupted, else the error's own."""
+    try:
+        app()
+    except GridwardError as error:
+        _fail(error, error.exit_code)
+    except Exception as error:
+        _fail(error, 1)
+
+
+def _fail(error: Exception, exit_code: int) -> None:
+    _LOG.debug("where it came from:", exc_info=error)
+    text = " ".join(str(error).split())
+    if not isinstance(error, GridwardError):
+        text = f"{type(error).__name__}: {text} — unexpected; see more with `gridward --debug …`"
+    typer.echo(f"error: {text}", err=True)
+    sys.exit(exit_code)
+
+
+if __name__ == "__main__":
+    main()

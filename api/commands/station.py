@@ -1,0 +1,106 @@
+"""`gridward forecast`, `models`, `providers`, `revoke`, `retrain`: what the service does, on the station directly.
+
+Whoever may run these may read the station's keys; in the audit log they are the operator on the console.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated
+
+import typer
+
+from api.console import ACTOR, open_serving
+from api.output import AsJson, print_facts, print_json, print_table, progress
+from pipeline.weather_policy import MULTI_SOURCE, WeatherPolicy
+
+PolicyOption = Annotated[str, typer.Option("--weather-policy", help="multi-source, or single:NAME to believe one blindly.")]
+
+
+def forecast(
+    day: Annotated[datetime, typer.Option(formats=["%Y-%m-%d"], help="The local day to forecast.")], as_json: AsJson = False
+) -> None:
+    """Forecast a local day from what was known at its gate closure."""
+    from api.schemas import ForecastAnswer  # noqa: PLC0415 (takes two seconds to import)
+    from data.schema import QUANTILES  # noqa: PLC0415 (with the above)
+
+    answer = ForecastAnswer.of(open_serving().forecast(day.date(), ACTOR), QUANTILES)
+    if as_json:
+        print_json(answer.model_dump(mode="json"))
+        return
+    made_from = ", ".join(answer.sources) or "no weather at all"
+    rows = [(f"{row.timestamp:%Y-%m-%d %H:%M}", row.forecast_mw, *_outer(row.quantiles)) for row in answer.intervals]
+    title = f"{answer.day}: model {answer.model_id}, weather {answer.weather} from {made_from}"
+    print_table(title, ("UTC", "forecast MW", "q10 MW", "q90 MW"), rows)
+
+
+def models(as_json: AsJson = False) -> None:
+    """List every published model and the one that answers."""
+    from api.schemas import ModelAnswer, ModelsAnswer  # noqa: PLC0415 (takes two seconds to import)
+
+    serving = open_serving()
+    listed = [ModelAnswer.model_validate(record) for record in serving.models()]
+    answer = ModelsAnswer(active_model_id=serving.active_model_id, models=listed)
+    if as_json:
+        print_json(answer.model_dump(mode="json"))
+        return
+    rows = [(m.model_id, m.role, m.state, m.weather_policy, f"{m.as_of:%Y-%m-%d %H:%M}", m.published_by) for m in listed]
+    print_table("Models", ("id", "role", "state", "weather", "as of (UTC)", "published by"), rows)
+
+
+def providers(as_json: AsJson = False) -> None:
+    """List every weather provider, its standing and the state of its key."""
+    from api.schemas import ProviderAnswer, ProvidersAnswer  # noqa: PLC0415 (takes two seconds to import)
+
+    answer = ProvidersAnswer(providers=[ProviderAnswer.model_validate(view) for view in open_serving().providers()])
+    if as_json:
+        print_json(answer.model_dump(mode="json"))
+        return
+    rows = [(p.name, p.state, p.key, p.onset, p.reason, f"{p.last_heard:%Y-%m-%d %H:%M}") for p in answer.providers]
+    print_table("Providers", ("name", "state", "key", "not believed since", "reason", "last heard (UTC)"), rows)
+
+
+def revoke(
+    name: Annotated[str, typer.Argument(help="The provider.")],
+    reason: Annotated[str, typer.Option(help="Why; stands in the audit log.")],
+    as_json: AsJson = False,
+) -> None:
+    """Stop believing a provider, for good: its keys, and its values from the estimated onset on."""
+    from api.schemas import RevocationAnswer  # noqa: PLC0415 (takes two seconds to import)
+
+    if not reason.strip():
+        raise typer.BadParameter("--reason is empty: say why, for the audit log")
+    with progress(quiet=as_json) as report:
+        report("looking for the onset", -1)
+        answer = RevocationAnswer.of(open_serving().revoke(name, by=ACTOR, reason=reason))
+    if as_json:
+        print_json(answer.model_dump(mode="json"))
+        return
+    touched = {kind: getattr(answer, kind).count for kind in ("snapshots", "models", "forecasts")}
+    facts = {"values refused from": answer.onset, "evidence": answer.evidence, **touched, "energy MWh": answer.energy_mwh}
+    print_facts(f"{name} is revoked", facts)
+
+
+def retrain(
+    weather_policy: PolicyOption = MULTI_SOURCE,
+    as_of_day: Annotated[
+        datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Use nothing known after this local day's gate closure.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Train from the last clean backup and what came later, and publish. A running service takes it up on reload."""
+    from api.schemas import ModelAnswer  # noqa: PLC0415 (takes two seconds to import)
+
+    policy = WeatherPolicy.parse(weather_policy)
+    with progress(quiet=as_json) as report:
+        report("training", -1)
+        day = as_of_day.date() if as_of_day else None
+        answer = ModelAnswer.model_validate(open_serving().retrain(by=ACTOR, policy=policy, as_of_day=day))
+    if as_json:
+        print_json(answer.model_dump(mode="json"))
+    else:
+        print_facts("Published and active", answer.model_dump())
+
+
+def _outer(quantiles: dict[str, float]) -> tuple[float, float]:
+    return quantiles["0.1"], quantiles["0.9"]

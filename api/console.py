@@ -1,0 +1,40 @@
+"""What every command that works on the station starts with. Heavy rooms are imported by the commands that need them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pydantic import ValidationError
+
+from pipeline.errors import PipelineError
+from pipeline.settings import Settings
+from pipeline.station import Station, open_station
+
+if TYPE_CHECKING:
+    from pipeline.serving import Serving
+
+ACTOR = "operator on the console"
+
+
+def open_settings() -> Settings:
+    """The settings of the environment. Raises PipelineError naming the variable that cannot be used."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = f"GRIDWARD_{'_'.join(str(part) for part in first['loc']).upper()}"
+        raise PipelineError(first["msg"], where=name, mend="see docs/settings.md") from None
+
+
+def open_own_station() -> Station:
+    """The station that the settings name."""
+    return open_station(open_settings())
+
+
+def open_serving() -> Serving:
+    """The station with its readings and its active model loaded. Raises UnavailableError before `gridward train`."""
+    from pipeline.serving import Serving, wall_clock  # noqa: PLC0415 (takes two seconds to import)
+
+    settings = open_settings()
+    replayed = settings.replay_at
+    return Serving(open_station(settings), wall_clock if replayed is None else lambda: replayed)

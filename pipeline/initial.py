@@ -1,0 +1,113 @@
+"""A station's first day: readings in, a main and a fallback model published."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pandas as pd
+
+from data.datasets import load_victoria
+from data.meters import PROMPT
+from data.schema import Utility
+from data.simulation import PROVIDER_NAMES, deliver, simulate_meter_readings, simulate_providers, simulate_reports
+from forecasting.errors import TooLittleHistory
+from pipeline.database import transaction
+from pipeline.errors import PipelineError
+from pipeline.ingest import (
+    Readings,
+    load_readings,
+    set_utility,
+    take_demand,
+    take_meter_readings,
+    take_reports,
+    take_weather,
+)
+from pipeline.monitor import judge_providers, record_judgement
+from pipeline.registry import ModelRecord
+from pipeline.station import Station
+from pipeline.train import TrainingOrder, train, train_fallback
+from pipeline.weather_policy import WeatherPolicy
+from security.keyring import load_or_create_signer, register_key
+from security.signing import Signer
+
+Progress = Callable[[str, float], None]
+
+
+def require_fresh(station: Station) -> None:
+    """Raise PipelineError when the station holds readings already."""
+    if (station.readings / "demand.parquet").exists():
+        raise PipelineError(
+            "the station holds readings already", where=str(station.home), mend="choose another folder with GRIDWARD_HOME"
+        )
+
+
+def build_station(
+    station: Station,
+    utility: Utility,
+    demand: pd.DataFrame,
+    weather: pd.DataFrame,
+    policy: WeatherPolicy,
+    seed: int = 1,
+) -> tuple[ModelRecord, ModelRecord | None]:
+    """Take one's own readings in and publish the first models; answers (main, fallback).
+
+    The fallback is None when there is too little demand for it yet. Raises as `pipeline.train` does.
+    """
+    require_fresh(station)
+    set_utility(station, utility)
+    take_demand(station, demand)
+    take_weather(station, weather)
+    return _publish_first(station, load_readings(station), policy, seed)
+
+
+def build_embedded_station(
+    station: Station, seed: int, policy: WeatherPolicy, progress: Progress = lambda _stage, _share: None
+) -> tuple[ModelRecord, ModelRecord | None]:
+    """The embedded data set behind simulated meters and five simulated, signing providers; then as `build_station`."""
+    require_fresh(station)
+    dataset = load_victoria()
+    utility = replace(dataset.utility, demand_delay=PROMPT)
+    set_utility(station, utility)
+    progress("meter readings", 0.05)
+    take_meter_readings(station, simulate_meter_readings(dataset, seed), utility)
+    progress("weather reports", 0.2)
+    signers = register_providers(station, station.home / "simulated-providers", datetime.now(UTC))
+    deliveries = simulate_reports(dataset.temperature_c, dataset.utility, simulate_providers(seed), seed)
+    take_reports(station, deliver(deliveries, signers))
+    progress("training", 0.5)
+    published = _publish_first(station, load_readings(station), policy, seed)
+    progress("done", 1.0)
+    return published
+
+
+def _publish_first(
+    station: Station, readings: Readings, policy: WeatherPolicy, seed: int
+) -> tuple[ModelRecord, ModelRecord | None]:
+    as_of = pd.Timestamp(readings.demand.index[-1]) + readings.utility.step
+    record_judgement(station, judge_providers(readings, as_of))
+    order = TrainingOrder(policy=policy, as_of=as_of, at=datetime.now(UTC), by="first training", seed=seed)
+    main = train(station, readings, order)
+    try:
+        return main, train_fallback(station, readings, order)
+    except TooLittleHistory:
+        return main, None
+
+
+def register_providers(station: Station, keys: Path, at: datetime) -> dict[str, Signer]:
+    """Make the simulated providers' keys in `keys`, on first use, and register their public halves."""
+    signers = {name: load_or_create_signer(keys, name) for name in PROVIDER_NAMES}
+    with transaction(station.engine) as session:
+        for name, signer in signers.items():
+            register_key(
+                session,
+                purpose="provider",
+                owner=name,
+                public_key=signer.public_key,
+                by="delivery contract",
+                reason="simulated provider",
+                at=at,
+            )
+    return signers

@@ -1,0 +1,158 @@
+"""Attacks on the service. Each wins with its safeguard off and loses with it on."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from limits.storage import MemoryStorage
+
+import api.guards
+import api.middleware
+import pipeline.publish
+from pipeline.database import transaction
+from security.keyring import revoke_keys_of
+from security.manifest import Manifest, parse_manifest
+from security.permissions import Permission
+from security.signing import PublicKey
+from tests.unit.api.small_station import LAST_DAY, Service, build, endless_body
+
+FORECAST = {"day": str(LAST_DAY)}
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build(tmp_path_factory.mktemp("station") / "built")
+
+
+@pytest.fixture
+def service(built: Path, tmp_path: Path) -> Service:
+    return Service.at(built, tmp_path / "home")
+
+
+def test_an_analyst_retrains_only_where_permissions_are_not_asked_for(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = service.serving.active_model_id
+    body = {"as_of_day": "2023-05-01"}
+
+    assert service.ask("POST", "/v1/retrain", role="analyst", json=body).status_code == 403
+    assert service.serving.active_model_id == before
+
+    monkeypatch.setattr(api.guards, "require", lambda _identity, _permission: None)
+    assert service.ask("POST", "/v1/retrain", role="analyst", json=body).status_code == 200
+    assert service.serving.active_model_id != before
+
+
+def test_a_stolen_token_key_opens_the_door_until_it_is_revoked(service: Service) -> None:
+    stolen = service.token("operator", "thief")
+
+    assert service.ask("POST", "/v1/models/reload", token=stolen).status_code == 200
+
+    with transaction(service.station.engine) as session:
+        revoke_keys_of(session, "token", "station", "operator-1", "stolen", datetime.now(UTC))
+    assert service.ask("POST", "/v1/models/reload", token=stolen).status_code == 401
+
+
+def test_a_flood_from_one_caller_is_answered_only_where_nobody_counts(
+    built: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limited = Service.at(built, tmp_path / "home", rate_limit_per_minute=5)
+    token = limited.token("analyst")
+
+    def flood() -> list[int]:
+        return [limited.ask("GET", "/v1/models", token=token).status_code for _ in range(12)]
+
+    assert flood() == [200] * 5 + [429] * 7
+
+    monkeypatch.setattr(limited.app.state.limiter, "charge", lambda _key: None)
+    assert flood() == [200] * 12
+
+
+def test_a_broken_limiter_lets_nobody_through(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object, **__: object) -> bool:
+        raise ConnectionError("store gone")
+
+    monkeypatch.setattr(MemoryStorage, "acquire_entry", broken)
+
+    answer = service.ask("POST", "/v1/forecasts", role="analyst", json=FORECAST)
+
+    assert answer.status_code == 503
+    assert answer.headers["retry-after"]
+    assert service.ask("GET", "/v1/models", headers={"Authorization": "Bearer a.b.c"}).status_code == 503
+
+
+def test_a_huge_body_is_read_whole_only_where_there_is_no_limit(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    def send() -> int:
+        headers = {"Content-Type": "application/json"}
+        return service.ask("POST", "/v1/forecasts", role="analyst", content=endless_body(64), headers=headers).status_code
+
+    assert send() == 413
+
+    monkeypatch.setattr(api.middleware, "BODY_LIMIT_BYTES", 2**40)
+    assert send() == 422, "a quarter of a megabyte of blanks was read and parsed"
+
+
+def test_a_tampered_model_is_served_only_where_bundles_are_not_verified(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    honest = _energy(service)
+    victim = service.station.models / service.serving.active_model_id / "booster-a.txt"
+    _double_the_leaves(victim)
+
+    assert service.ask("POST", "/v1/models/reload", role="operator").status_code == 409
+    assert _energy(service) == honest, "the last good model keeps serving"
+
+    monkeypatch.setattr(pipeline.publish, "open_folder", _believe_anything)
+    monkeypatch.setattr(pipeline.publish, "read_checked", lambda folder, _manifest, name: (folder / name).read_bytes())
+    assert service.ask("POST", "/v1/models/reload", role="operator").status_code == 200
+    assert _energy(service) != honest, "without verification the changed model answers"
+
+
+def test_an_attackers_forwarded_address_does_not_give_a_fresh_budget(built: Path, tmp_path: Path) -> None:
+    limited = Service.at(built, tmp_path / "home", rate_limit_per_minute=2)
+
+    codes = [
+        limited.ask(
+            "GET", "/v1/models", headers={"Authorization": "Bearer a.b.c", "X-Forwarded-For": f"203.0.113.{n}"}
+        ).status_code
+        for n in range(4)
+    ]
+
+    assert codes == [401, 401, 429, 429]
+
+
+def test_a_new_permission_is_granted_to_nobody_by_default(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("security.permissions.GRANTS", {})
+
+    for permission, (method, path) in {
+        Permission.READ_FORECAST: ("POST", "/v1/forecasts"),
+        Permission.READ_AUDIT: ("GET", "/v1/audit"),
+    }.items():
+        assert service.ask(method, path, role="operator", json=FORECAST).status_code == 403, permission
+
+
+def _energy(service: Service) -> float:
+    answer = service.ask("POST", "/v1/forecasts", role="analyst", json=FORECAST).json()
+    return sum(row["forecast_mw"] for row in answer["intervals"])
+
+
+def _double_the_leaves(model: Path) -> None:
+    def doubled(line: str) -> str:
+        name, _, values = line.partition("=")
+        return f"{name}=" + " ".join(repr(2 * float(value)) for value in values.split())
+
+    lines = model.read_text().split("\n")
+    changed = [doubled(line) if line.startswith("leaf_value=") else line for line in lines]
+    # LightGBM finds its trees by these lengths.
+    model.write_text("\n".join(line for line in changed if not line.startswith("tree_sizes=")))
+
+
+def _believe_anything(folder: Path, _kind: str, _trusted: Mapping[str, PublicKey]) -> Manifest:
+    envelope: dict[str, Any] = json.loads((folder / "manifest.dsse.json").read_bytes())
+    return parse_manifest(base64.b64decode(envelope["payload"]))

@@ -1,0 +1,143 @@
+from __future__ import annotations
+
+import json
+import logging
+import re
+
+import anyio
+import pytest
+from starlette.types import Message, Receive, Scope, Send
+
+from api.logs import JsonLines, log_to_stderr
+from api.middleware import BodyLimit, RequestFrame
+from tests.unit.api.small_station import LAST_DAY, Service
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "role"),
+    [("GET", "/healthz", None), ("GET", "/v1/models", "analyst"), ("GET", "/v1/models", None), ("GET", "/x", None)],
+)
+def test_every_answer_carries_a_request_id_and_safe_headers(
+    shared: Service, method: str, path: str, role: str | None
+) -> None:
+    headers = shared.ask(method, path, role=role).headers
+
+    assert re.fullmatch("[0-9a-f]{32}", headers["x-request-id"])
+    assert headers["x-content-type-options"] == "nosniff"
+    assert headers["cache-control"] == "no-store"
+
+
+def test_two_requests_have_two_ids_whatever_the_caller_sends(shared: Service) -> None:
+    ids = {shared.ask("GET", "/healthz", headers={"X-Request-Id": "mine"}).headers["x-request-id"] for _ in range(2)}
+
+    assert len(ids) == 2
+    assert "mine" not in ids
+
+
+def test_an_unexpected_error_tells_the_caller_its_id_and_the_log_the_rest(
+    service: Service, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken() -> None:
+        raise ZeroDivisionError("inner secret /srv/place")
+
+    monkeypatch.setattr(service.serving, "providers", broken)
+
+    with caplog.at_level(logging.INFO, "gridward.api"):
+        answer = service.ask("GET", "/v1/providers", role="analyst")
+
+    assert answer.status_code == 500
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert "secret" not in answer.text
+    assert "Traceback" not in answer.text
+    assert answer.headers["x-request-id"] in answer.json()["detail"]
+    failure = next(record for record in caplog.records if record.exc_info)
+    assert failure.fields["request_id"] == answer.headers["x-request-id"]  # type: ignore[attr-defined]  # set with extra
+
+
+def test_an_error_after_the_answer_began_does_not_begin_a_second_one() -> None:
+    sent: list[Message] = []
+
+    async def half_an_answer(_scope: Scope, _receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        raise OSError("cable pulled")
+
+    async def nothing() -> Message:
+        return {"type": "http.request"}
+
+    async def keep(message: Message) -> None:
+        sent.append(message)
+
+    async def run() -> None:
+        await RequestFrame(half_an_answer)({"type": "http", "method": "GET", "path": "/"}, nothing, keep)
+
+    anyio.run(run)
+
+    assert [message["type"] for message in sent] == ["http.response.start"]
+
+
+def test_what_is_no_request_passes_untouched() -> None:
+    seen: list[str] = []
+
+    async def app(scope: Scope, _receive: Receive, _send: Send) -> None:
+        seen.append(scope["type"])
+
+    async def nothing(*_: object) -> Message:
+        return {}
+
+    async def run() -> None:
+        await RequestFrame(BodyLimit(app))({"type": "lifespan"}, nothing, nothing)  # type: ignore[arg-type]  # never called
+
+    anyio.run(run)
+
+    assert seen == ["lifespan"]
+
+
+def test_a_request_is_logged_as_one_json_line_without_token_or_body(
+    shared: Service, caplog: pytest.LogCaptureFixture
+) -> None:
+    token = shared.token("analyst", "ann")
+    with caplog.at_level(logging.DEBUG):
+        shared.ask("POST", "/v1/forecasts?note=hidden", token=token, json={"day": str(LAST_DAY)})
+
+    lines = [JsonLines().format(record) for record in caplog.records]
+    line = json.loads(next(line for line in lines if '"event": "request"' in line))
+    assert (line["method"], line["path"], line["status"], line["subject"]) == ("POST", "/v1/forecasts", 200, "ann")
+    assert line["level"] == "info"
+    assert not any(part in line for line in lines for part in (token, token.rpartition(".")[2], str(LAST_DAY)))
+
+
+def test_a_path_cannot_forge_a_second_log_line(shared: Service, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, "gridward.api"):
+        shared.ask("GET", '/x%0a{"event": "granted"}')
+
+    record = next(record for record in caplog.records if record.getMessage() == "request")
+    assert "\n" not in JsonLines().format(record)
+
+
+def test_an_exception_is_logged_with_its_trace_in_the_same_line() -> None:
+    try:
+        raise KeyError("x")
+    except KeyError as error:
+        record = logging.LogRecord("a", logging.ERROR, "f", 1, "failed", None, (type(error), error, error.__traceback__))
+
+    line = JsonLines().format(record)
+
+    assert "\n" not in line
+    assert "KeyError" in json.loads(line)["traceback"]
+
+
+def test_logs_go_to_stderr(capsys: pytest.CaptureFixture[str]) -> None:
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    try:
+        # force=True closes what it replaces; pytest's own handlers are kept aside.
+        root.handlers.clear()
+        log_to_stderr()
+        logging.getLogger("anything").info("hello")
+    finally:
+        root.handlers[:] = handlers
+        root.setLevel(level)
+
+    captured = capsys.readouterr()
+    assert json.loads(captured.err)["event"] == "hello"
+    assert captured.out == ""
