@@ -38,3 +38,15 @@ class BundleSwapped(IntegrityError):
             where=f"model {model_id}",
             mend="restore the bundle, or train a new model",
         )
+
+
+class ClaimsNotMet(PipelineError):
+    """A run was completed and its figures are not what is claimed of it: `claims`."""
+
+    exit_code = 6
+
+    def __init__(self, claims: list[str]) -> None:
+        self.claims = claims
+        super().__init__(
+            f"{len(claims)} claim(s) did not hold: {'; '.join(claims)}", mend="read the report before quoting any figure"
+        )

@@ -15,7 +15,7 @@ import pandas as pd
 
 from data.errors import NoTrustedWeather
 from data.schema import TEMPERATURE_C, Utility
-from data.weather_fusion import LONGEST_GAP, Profiles, exclude, fuse, learn_profiles
+from data.weather_fusion import Profiles, bridged, exclude, fuse, learn_profiles
 from pipeline.errors import PipelineError
 
 MULTI_SOURCE = "multi-source"
@@ -91,7 +91,6 @@ def temperature_by(contract: WeatherContract, wide: pd.DataFrame, utility: Utili
                 f"the only trusted provider, {provider}, has no usable values",
                 mend=f"retrain with {MULTI_SOURCE} weather",
             )
-        limit = int(LONGEST_GAP / utility.step)
-        return column.interpolate(limit=limit, limit_area="inside").rename(TEMPERATURE_C), [provider]
+        return bridged(column, utility.step).rename(TEMPERATURE_C), [provider]
     heard = [str(name) for name in kept.columns if kept[name].notna().any()]
     return fuse(kept, contract.profiles, utility, heard)[TEMPERATURE_C], heard

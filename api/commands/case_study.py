@@ -9,10 +9,10 @@ from typing import Annotated, Any
 import typer
 
 from api.output import AsJson, print_facts, print_json, print_table, progress
-from pipeline.errors import PipelineError
+from pipeline.errors import ClaimsNotMet, PipelineError
 
 _WORLDS = ("clean", "undefended", "defended")
-_OURS = {"worlds", "providers", "case_study.json", "report.html"}
+_OURS = {"worlds", "providers", "case_study.json", "report.html", "picture.png"}
 
 
 def case_study(
@@ -29,10 +29,13 @@ def case_study(
     files = {"report": str(result.report), "data": str(result.data)}
     if as_json:
         print_json({"summary": result.summary, "timings_seconds": result.timings, **files})
-        return
-    _print_story(result.summary)
-    print_table("Where the time went", ("stage", "seconds"), list(result.timings.items()))
-    print_facts("Written", files)
+    else:
+        _print_story(result.summary)
+        print_table("Where the time went", ("stage", "seconds"), list(result.timings.items()))
+        print_facts("Written", files)
+    broken = [str(claim["claim"]) for claim in result.summary["bounds"] if not claim["holds"]]
+    if broken:
+        raise ClaimsNotMet(broken)
 
 
 def _require_ours(out: Path) -> None:
@@ -64,6 +67,7 @@ def _print_story(summary: Mapping[str, Any]) -> None:
     exchanges = [(item["act"], item["role"], item["request"], item["status"]) for item in summary["service"]]
     print_table("The response, over HTTP", ("", "role", "request", "status"), exchanges)
     print_facts("What it cost the undefended world", summary["cost"])
+    print_facts("The poisoned models told the honest weather: what they had learned", summary["learned"])
     claims = [
         (claim["claim"], f"{claim['value']:g}", f"{claim['relation']} {claim['limit']}", "yes" if claim["holds"] else "NO")
         for claim in summary["bounds"]

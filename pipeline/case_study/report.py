@@ -46,8 +46,10 @@ def write_picture(content: Content, path: Path) -> None:
     direction = "inflated" if bias["undefended"] >= 0 else "deflated"
     heading = f"Altered weather data {direction} mild-weather demand forecasts by {number(abs(bias['undefended']), 1)} %"
     told = (
-        _told(content, "undefended", "suspicion", "One provider trusted: suspected after {} days.", "never suspected."),
-        _told(content, "defended", "quarantine", "Providers compared: liar out after {} days.", "liar never found."),
+        "One provider trusted:",
+        _told(content, "undefended", "suspicion", "suspected after {} days.", "never suspected."),
+        "Providers compared:",
+        _told(content, "defended", "quarantine", "liar out after {} days.", "liar never found."),
     )
     late = "last three attacked months: " + ", ".join(f"{world} {signed(percent)}" for world, percent in bias.items())
     plots.draw_picture(content, (heading, " ".join(told), late), path)
@@ -63,14 +65,14 @@ def headline(content: Content) -> tuple[str, str]:
     damage += _told(content, "undefended", "recovery", " and {} to recover.", " and the utility did not recover.")
     defence = "With the providers held against each other, the liar was "
     defence += _told(content, "defended", "quarantine", "quarantined after {} days", "never quarantined")
-    return damage, f"{defence}, and the mild-weather forecast stayed {number(_mild_gap(content), 2)} points from clean."
+    return damage, f"{defence}, and the mild-weather forecast stayed {number(_mild_gap(content), 3)} points from clean."
 
 
 def number(value: float | None, digits: int = 0) -> str:
     """A figure with a true minus and narrow spaces between thousands; a dash when there is none."""
     if value is None:
         return "–"
-    return f"{value:,.{digits}f}".replace(",", NARROW_SPACE).replace("-", "−")
+    return f"{value:z,.{digits}f}".replace(",", NARROW_SPACE).replace("-", "−")
 
 
 def signed(value: float | None, digits: int = 1) -> str:

@@ -13,13 +13,13 @@ import pytest
 
 from api import cli
 from pipeline.case_study import CaseStudyResult
-from pipeline.case_study.scores import DayParts, bounds, cost, windows
+from pipeline.case_study.scores import DayParts, bounds, cost, figures, windows
 
 PERIODS = ("before the attack", "attack", "last three attacked months", "after recovery")
 DAY = DayParts("2014-05-01", 48, 100_000.0, 101_000.0, 1_500.0, 2.5, 38, 10, 20_000.0, 20_400.0, "m1", "multi-source")
 
 
-def summary() -> dict[str, Any]:
+def summary(unexpected: int = 0) -> dict[str, Any]:
     table = windows(
         {world: [DAY] for world in ("clean", "undefended", "defended")}, dict.fromkeys(PERIODS, (date(2014, 5, 1),) * 2)
     )
@@ -28,7 +28,8 @@ def summary() -> dict[str, Any]:
     return {
         "timeline": {"undefended": when, "defended": when},
         "windows": table,
-        "bounds": bounds(table, 0),
+        "bounds": [claim for claim in bounds(table, 0, unexpected) if claim["holds"] or unexpected],
+        "learned": figures([DAY]),
         "cost": cost(table, 9.0),
         "touched": {"undefended": touched, "defended": touched},
         "service": [{"act": "an analyst may not retrain", "role": "analyst", "request": "POST /v1/retrain", "status": 403}],
@@ -66,7 +67,6 @@ def test_the_story_is_told_in_tables_with_the_time_it_took(
     for part in ("2014-01-01", "—", "an analyst may not retrain", "403", "321.00", "45.60", "report.html"):
         assert part in out
     assert "last three attacked months" in out
-    assert "NO" in out, "a claim that does not hold is not hidden"
 
 
 def test_the_story_is_json_too(
@@ -79,3 +79,21 @@ def test_the_story_is_json_too(
     assert content["summary"] == summary()
     assert content["timings_seconds"] == {"attack": 12.3, "total": 45.6}
     assert content["report"] == str(tmp_path / "report.html")
+
+
+def test_a_claim_that_does_not_hold_is_an_error_after_everything_was_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def run(_seed: int, out: Path, _: Callable[[str, float], None]) -> CaseStudyResult:
+        return CaseStudyResult(summary(unexpected=2), out / "report.html", out / "case_study.json", {"total": 1.0})
+
+    monkeypatch.setattr("pipeline.case_study.run", run)
+    monkeypatch.setenv("COLUMNS", "250")
+    monkeypatch.setattr(sys, "argv", ["gridward", "case-study", "--out", str(tmp_path)])
+    with pytest.raises(SystemExit) as left:
+        cli.main()
+    shown = capsys.readouterr()
+    assert left.value.code == 6
+    assert "NO" in shown.out
+    assert "report.html" in shown.out
+    assert "answers with another status" in shown.err
