@@ -2,7 +2,7 @@
 
 A one-sided CUSUM (Page 1954) of the daily mean error, prewhitened: the error of one day leans on the day before's. Centre,
 memory and scale are learned on days before the watch begins, best a whole year: what a utility calls an unusual run of
-days, a heat wave for one, has to be in them. The control limit is twice the largest sum of that time (a trial limit of
+days, a heat wave for one, has to be in them. The control limit is 2.5 times the largest sum of that time (a trial limit of
 phase I; Montgomery, "Statistical Quality Control", section 6.2).
 """
 
@@ -16,9 +16,9 @@ import pandas as pd
 from forecasting.errors import TooLittleHistory
 
 MAD_TO_SIGMA = 1.4826
-ALLOWANCE = 0.75
+ALLOWANCE = 0.5
 LOWEST_LIMIT = 10.0
-LIMIT_OVER_LEARNED = 2.0
+LIMIT_OVER_LEARNED = 2.5
 NEEDED_DAYS = 14
 
 
@@ -58,15 +58,16 @@ def cusum(daily_error_percent: pd.Series, learn_until: pd.Timestamp) -> pd.DataF
     return pd.DataFrame(sums, index=errors.index, columns=["over", "under"])
 
 
-def control_limit(sums: pd.DataFrame, learn_until: pd.Timestamp) -> float:
-    """Where an alarm is raised: twice the largest sum up to `learn_until`, and 10 at least."""
-    return max(LOWEST_LIMIT, LIMIT_OVER_LEARNED * float(sums.loc[:learn_until].to_numpy().max()))
+def control_limit(sums: pd.DataFrame, learn_until: pd.Timestamp) -> pd.Series:
+    """Where an alarm is raised, for `over` and `under`: 2.5 times the largest sum up to `learn_until`, and 10 at least."""
+    limits: pd.Series = (sums.loc[:learn_until].max() * LIMIT_OVER_LEARNED).clip(lower=LOWEST_LIMIT)
+    return limits
 
 
 def first_alarm(sums: pd.DataFrame, learn_until: pd.Timestamp) -> DriftAlarm | None:
-    """The first day after `learn_until` on which either sum reaches the control limit, or None."""
-    limit = control_limit(sums, learn_until)
-    above = sums[(sums >= limit).any(axis=1) & (sums.index > learn_until)]
+    """The first day after `learn_until` on which either sum reaches its control limit, or None."""
+    share = sums / control_limit(sums, learn_until)
+    above = share[(share >= 1).any(axis=1) & (share.index > learn_until)]
     if above.empty:
         return None
     day = above.index[0]
@@ -74,4 +75,4 @@ def first_alarm(sums: pd.DataFrame, learn_until: pd.Timestamp) -> DriftAlarm | N
     before = sums.loc[:day, side]
     zeros = before.index[before == 0]
     onset = zeros[-1] if len(zeros) else before.index[0]
-    return DriftAlarm(day=day, onset=onset, side=side, statistic=float(above.iloc[0][side]))
+    return DriftAlarm(day=day, onset=onset, side=side, statistic=float(before.iloc[-1]))

@@ -29,6 +29,7 @@ from data.schema import (
 from data.training_set import assemble, with_forecast
 from data.weather_fusion import Profiles, fuse, known_at, learn_profiles
 from forecasting.baselines import SeasonalNaive
+from forecasting.errors import TooLittleHistory
 from forecasting.features import LOOKBACK_DAYS
 from forecasting.forecaster import FORECAST_MW, QUANTILE_COLUMNS, Forecaster
 from forecasting.lightgbm_forecaster import LightGBMForecaster
@@ -123,6 +124,8 @@ def _require_period(source: BacktestInput, start: date, end: date) -> None:
 
 def _history(source: BacktestInput, gate: pd.Timestamp, profiles: Profiles) -> pd.DataFrame:
     demand = demand_as_of(source.demand, gate)
+    if demand.empty:
+        raise TooLittleHistory(found_days=0, needed_days=LOOKBACK_DAYS)
     temperature = pd.Series(index=demand.index, dtype=float)
     if not source.weather.empty:
         wide = known_at(source.weather, gate, demand.index[0], gate - source.utility.step, source.utility.step)
@@ -147,9 +150,10 @@ def _known(source: BacktestInput, day: date, gate: pd.Timestamp, profiles: Profi
 
 def _profiles(source: BacktestInput, gate: pd.Timestamp) -> Profiles:
     start = source.weather[VALID_AT].min()
-    return learn_profiles(
-        known_at(source.weather, gate, start, gate - source.utility.step, source.utility.step), source.utility
-    )
+    end = gate - source.utility.step
+    if start > end:
+        raise PipelineError(f"no weather is known before {gate:%Y-%m-%d}", mend=f"start after {start:%Y-%m-%d}")
+    return learn_profiles(known_at(source.weather, gate, start, end, source.utility.step), source.utility)
 
 
 def _fused(wide: pd.DataFrame, profiles: Profiles, utility: Utility) -> pd.Series:

@@ -12,7 +12,7 @@ class PipelineError(GridwardError):
 
 
 class NoActiveModel(UnavailableError):
-    """Nothing was published yet, or everything was revoked."""
+    """Nothing was published yet."""
 
     def __init__(self) -> None:
         super().__init__("no active model", where="registry", mend="run `gridward train`, or retrain through the service")

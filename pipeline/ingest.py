@@ -7,11 +7,10 @@ signed reports → levels 0 and 1      → readings/weather.parquet     refused 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import time
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 from pydantic import BaseModel, ConfigDict
@@ -66,7 +65,7 @@ def set_utility(station: Station, utility: Utility) -> None:
         demand_delay_minutes=int(utility.demand_delay / pd.Timedelta(minutes=1)),
     )
     station.readings.mkdir(parents=True, exist_ok=True)
-    _replace(station.readings / "utility.json", lambda path: path.write_text(content.model_dump_json()))
+    _replace({station.readings / "utility.json": lambda path: path.write_text(content.model_dump_json())})
 
 
 def take_meter_readings(station: Station, readings: pd.DataFrame, utility: Utility) -> MeteredDemand:
@@ -79,15 +78,15 @@ def take_meter_readings(station: Station, readings: pd.DataFrame, utility: Utili
 def take_demand(station: Station, demand: pd.DataFrame) -> None:
     """Keep a demand frame (data.schema) as it is."""
     station.readings.mkdir(parents=True, exist_ok=True)
-    _replace(station.readings / "demand.parquet", lambda path: demand.reset_index().to_parquet(path, index=False))
+    _replace({station.readings / "demand.parquet": lambda path: demand.reset_index().to_parquet(path, index=False)})
 
 
 def take_reports(station: Station, reports: Iterable[UnverifiedReport]) -> Intake:
     """Verify reports one by one in the order given; keep the good ones, quarantine the others."""
     accepted: list[VerifiedReport] = []
-    seen = _seen_digests(station)
     refused: dict[str, int] = {}
     with transaction(station.engine) as session:
+        seen = _seen_digests(station)
         for report in reports:
             try:
                 verified = verify_report(session, report, seen)
@@ -104,18 +103,20 @@ def take_reports(station: Station, reports: Iterable[UnverifiedReport]) -> Intak
                 continue
             seen.add(verified.digest)
             accepted.append(verified)
-        take_weather(station, to_frame(accepted))
-        _add_digests(station, [report.digest for report in accepted])
+        station.readings.mkdir(parents=True, exist_ok=True)
+        digests = "\n".join(sorted(seen))
+        # The weather goes first: a report cut off between the two is accepted again, which adds nothing new.
+        _replace(
+            _with_weather(station, to_frame(accepted))
+            | {station.readings / "digests.txt": lambda draft: draft.write_text(digests)}
+        )
     return Intake(len(accepted), refused)
 
 
 def take_weather(station: Station, weather: pd.DataFrame) -> None:
     """Keep a weather frame (data.schema) beside what is there already."""
     station.readings.mkdir(parents=True, exist_ok=True)
-    path = station.readings / "weather.parquet"
-    if path.exists():
-        weather = pd.concat([pd.read_parquet(path), weather]).sort_values([PROVIDER, VALID_AT, ISSUED_AT], ignore_index=True)
-    _replace(path, lambda target: weather.to_parquet(target, index=False))
+    _replace(_with_weather(station, weather))
 
 
 def load_readings(station: Station) -> Readings:
@@ -143,13 +144,17 @@ def _seen_digests(station: Station) -> set[str]:
     return set(path.read_text().split()) if path.exists() else set()
 
 
-def _add_digests(station: Station, digests: list[str]) -> None:
-    with (station.readings / "digests.txt").open("a") as stream:
-        stream.writelines(f"{digest}\n" for digest in digests)
+def _with_weather(station: Station, weather: pd.DataFrame) -> dict[Path, Callable[[Path], object]]:
+    path = station.readings / "weather.parquet"
+    if path.exists():
+        weather = pd.concat([pd.read_parquet(path), weather]).sort_values([PROVIDER, VALID_AT, ISSUED_AT], ignore_index=True)
+    return {path: lambda draft: weather.to_parquet(draft, index=False)}
 
 
-def _replace(path: Path, write: Any) -> None:
-    """Write beside, then rename: a reader sees the old file or the new one, never a part."""
-    draft = path.with_suffix(path.suffix + ".draft")
-    write(draft)
-    draft.replace(path)
+def _replace(writers: Mapping[Path, Callable[[Path], object]]) -> None:
+    """Write every file beside its place, then rename: a reader sees old files or new ones, never a part of one."""
+    drafts = {path: path.with_suffix(path.suffix + ".draft") for path in writers}
+    for path, write in writers.items():
+        write(drafts[path])
+    for path, draft in drafts.items():
+        draft.replace(path)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -57,10 +59,11 @@ def build_station(
     The fallback is None when there is too little demand for it yet. Raises as `pipeline.train` does.
     """
     require_fresh(station)
-    set_utility(station, utility)
-    take_demand(station, demand)
-    take_weather(station, weather)
-    return _publish_first(station, load_readings(station), policy, seed)
+    with _all_or_nothing(station):
+        set_utility(station, utility)
+        take_demand(station, demand)
+        take_weather(station, weather)
+        return _publish_first(station, load_readings(station), policy, seed)
 
 
 def build_embedded_station(
@@ -70,17 +73,28 @@ def build_embedded_station(
     require_fresh(station)
     dataset = load_victoria()
     utility = replace(dataset.utility, demand_delay=PROMPT)
-    set_utility(station, utility)
-    progress("meter readings", 0.05)
-    take_meter_readings(station, simulate_meter_readings(dataset, seed), utility)
-    progress("weather reports", 0.2)
-    signers = register_providers(station, station.home / "simulated-providers", datetime.now(UTC))
-    deliveries = simulate_reports(dataset.temperature_c, dataset.utility, simulate_providers(seed), seed)
-    take_reports(station, deliver(deliveries, signers))
-    progress("training", 0.5)
-    published = _publish_first(station, load_readings(station), policy, seed)
+    with _all_or_nothing(station):
+        set_utility(station, utility)
+        progress("meter readings", 0.05)
+        take_meter_readings(station, simulate_meter_readings(dataset, seed), utility)
+        progress("weather reports", 0.2)
+        signers = register_providers(station, station.home / "simulated-providers", datetime.now(UTC))
+        deliveries = simulate_reports(dataset.temperature_c, dataset.utility, simulate_providers(seed), seed)
+        take_reports(station, deliver(deliveries, signers))
+        progress("training", 0.5)
+        published = _publish_first(station, load_readings(station), policy, seed)
     progress("done", 1.0)
     return published
+
+
+@contextmanager
+def _all_or_nothing(station: Station) -> Iterator[None]:
+    """Readings that no model came of are not kept: the next attempt finds the station fresh."""
+    try:
+        yield
+    except BaseException:
+        shutil.rmtree(station.readings, ignore_errors=True)
+        raise
 
 
 def _publish_first(

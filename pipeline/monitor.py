@@ -20,13 +20,13 @@ def judge_providers(readings: Readings, until: pd.Timestamp) -> list[TrustEvent]
     """Level 3 over everything known by `until`; each event rests on what came before it only."""
     utility = readings.utility
     start = readings.weather[VALID_AT].min()
+    baseline_end = start + BASELINE
+    if not baseline_end < until - utility.step:  # also when there is no weather at all: NaT is never before anything
+        return []
     index = pd.date_range(start, until - utility.step, freq=utility.step)
     known = readings.weather[readings.weather["issued_at"] <= until]
     measured = known_at(known, until, index[0], index[-1], utility.step)
     forecast = known_at_gate_closures(known, utility, index).reindex(columns=measured.columns)
-    baseline_end = index[0] + BASELINE
-    if baseline_end >= index[-1]:
-        return []
     profiles = learn_profiles(measured.loc[:baseline_end], utility)
     return watch({"measured": measured, "forecast": forecast}, profiles, utility, baseline_end)
 

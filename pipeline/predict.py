@@ -28,6 +28,7 @@ from pipeline.weather_policy import temperature_by
 
 NO_WEATHER = "none"
 LONGEST_FORECAST_GAP = 0.1
+OLDEST_DEMAND = pd.Timedelta(days=2)
 
 
 @dataclass(frozen=True)
@@ -61,11 +62,10 @@ def forecast_day(
     fallback either.
     """
     utility = readings.utility
+    demand = _demand_known(readings, day)
     gate = utility.gate_closure_of(day)
     index = utility.day_index(day)
     start = utility.day_index(day - timedelta(days=LOOKBACK_DAYS + 1))[0]
-    demand = demand_as_of(readings.demand.loc[start:gate], gate)
-    _require_readings(readings, demand, day, gate)
     nearby = readings.weather[(readings.weather[VALID_AT] >= start) & (readings.weather[VALID_AT] <= index[-1])]
     wide = known_at(nearby, gate, start, index[-1], utility.step)
     chosen, weather, sources = model, str(model.contract.policy), list[str]()
@@ -108,13 +108,20 @@ def record(station: Station, utility: Utility, forecasts: list[DayForecast], req
             record_forecast(session, entry)
 
 
-def _require_readings(readings: Readings, demand: pd.Series, day: date, gate: pd.Timestamp) -> None:
+def _demand_known(readings: Readings, day: date) -> pd.Series:
+    """The last 30 days of demand as known at the gate closure of `day`. Raises DayNotForecastable."""
     zone = readings.utility.zone
     first = readings.demand.index[0].tz_convert(zone).date() + timedelta(days=LOOKBACK_DAYS + 2)
     last = readings.demand.index[-1].tz_convert(zone).date() + timedelta(days=1)
-    stale = demand.empty or gate - demand.index[-1] > pd.Timedelta(days=2)
-    if day < first or day > last or stale:
-        raise DayNotForecastable(str(day), str(first), str(last))
+    refusal = DayNotForecastable(str(day), str(first), str(last))
+    if not first <= day <= last:
+        raise refusal
+    gate = readings.utility.gate_closure_of(day)
+    start = readings.utility.day_index(day - timedelta(days=LOOKBACK_DAYS + 1))[0]
+    demand = demand_as_of(readings.demand.loc[start:gate], gate)
+    if demand.empty or gate - demand.index[-1] > OLDEST_DEMAND:
+        raise refusal
+    return demand
 
 
 def _require_forecast_weather(temperature_c: pd.Series, day: date) -> None:

@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -92,7 +93,8 @@ def retrain_clean(
 ) -> tuple[registry.ModelRecord, Snapshot | None]:
     """Train from the last clean snapshot plus everything clean that came later; answers the model and that snapshot.
 
-    Providers refused at `order.at` are left out from their onset on. With nobody refused there is nothing to restore.
+    Providers refused at `order.at` are left out from their onset on, and models that learned from them are revoked. With
+    nobody refused there is nothing to restore.
     """
     with transaction(station.engine) as session:
         excluded_from = excluded(standings_at(session, order.at))
@@ -106,13 +108,31 @@ def retrain_clean(
         backup = restore(station.snapshots, clean.snapshot_id, trusted)
         wide, demand = _laid_on(backup, wide, demand)
     contract = draw_contract(wide, readings.utility, order.policy, excluded_from)
-    return train_on(station, readings.utility, demand, wide, contract, order), backup
+    trained = train_on(station, readings.utility, demand, wide, contract, order)
+    _revoke_touched(station, excluded_from, order)
+    return trained, backup
 
 
 def last_clean_snapshot(session: Session, onset: pd.Timestamp) -> SnapshotRecord | None:
     """The newest snapshot with weather in it whose moment lies before `onset`."""
     before = select(SnapshotRecord).where(SnapshotRecord.as_of <= onset.to_pydatetime(), SnapshotRecord.sources != "{}")
     return session.exec(before.order_by(col(SnapshotRecord.as_of).desc())).first()
+
+
+def _revoke_touched(station: Station, excluded_from: Mapping[str, pd.Timestamp], order: TrainingOrder) -> None:
+    """Withdraw every model that learned from what is refused now; the active one was trained without it."""
+    with transaction(station.engine) as session:
+        touched = {
+            snapshot_id
+            for provider, onset in excluded_from.items()
+            for snapshot_id in blast_radius(session, provider, onset.to_pydatetime()).snapshots
+        }
+        revoked = registry.revoke(
+            session, [entry.model_id for entry in registry.listing(session) if entry.snapshot_id in touched]
+        )
+    if revoked:
+        details = {"models": revoked, "providers": sorted(excluded_from)}
+        note(station, actor=order.by, action="models.revoked", subject="main", details=details, at=order.at)
 
 
 def _laid_on(backup: Snapshot, wide: pd.DataFrame, demand: pd.Series) -> tuple[pd.DataFrame, pd.Series]:

@@ -53,14 +53,20 @@ def activate(session: Session, model_id: str) -> ModelRecord:
     return record
 
 
-def revoke(session: Session, model_ids: list[str]) -> None:
-    """Withdraw models for good: they learned from something that should not be believed."""
+def revoke(session: Session, model_ids: list[str]) -> list[str]:
+    """Withdraw models for good: they learned from something that should not be believed. Answers those newly withdrawn.
+
+    An active model is not withdrawn but replaced: something has to answer until then.
+    """
+    withdrawn = []
     for model_id in model_ids:
         record = session.get(ModelRecord, model_id)
-        if record is not None and record.state != ACTIVE:
+        if record is not None and record.state not in (ACTIVE, REVOKED):
             record.state = REVOKED
             session.add(record)
+            withdrawn.append(model_id)
     session.flush()
+    return withdrawn
 
 
 def active(session: Session, role: str = "main") -> ModelRecord:

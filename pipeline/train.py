@@ -79,6 +79,8 @@ def train_fallback(station: Station, readings: Readings, order: TrainingOrder) -
 
 def weather_known(readings: Readings, as_of: pd.Timestamp) -> pd.DataFrame:
     """What every provider said of the past by `as_of`: index UTC from the first reading on, one column a provider [°C]."""
+    if readings.weather.empty:
+        raise NoTrustedWeather("no provider delivered any weather", mend="check the providers' feeds, and the quarantine")
     start = readings.weather[VALID_AT].min()
     if as_of <= start:
         raise NoTrustedWeather(f"no weather was known on {as_of:%Y-%m-%d}", mend=f"train as of a day after {start:%Y-%m-%d}")
@@ -121,6 +123,8 @@ def _publish_and_activate(
         "as_of": order.as_of.isoformat(),
         "seed": order.seed,
         "requested_by": order.by,
+        # Ordered again, it is another publication: the registry takes back no model that it retired.
+        "ordered_at": order.at.isoformat(),
         "weather": contract.to_json(),
     }
     model_id = publish(station, forecaster, facts)

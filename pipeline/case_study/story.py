@@ -215,7 +215,7 @@ def _detector(lived: dict[str, Operation], actual_mw: pd.Series, utility: Utilit
             "day": [day.date().isoformat() for day in sums.index],
             "error_percent": error.round(3).tolist(),
             "over": sums["over"].round(3).tolist(),
-            "limit": round(control_limit(sums, worlds.DETECTOR_LEARNS_UNTIL), 2),
+            "limit": round(float(control_limit(sums, worlds.DETECTOR_LEARNS_UNTIL)["over"]), 2),
             "alarm": None if alarm is None else alarm.day.date().isoformat(),
         }
     return content

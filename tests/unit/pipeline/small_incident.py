@@ -6,8 +6,6 @@ alone orders too much. Nothing is signed here: the frames are what `ingest` woul
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +23,8 @@ LIAR = "aurora"
 DAYS = 660
 START = pd.Timestamp("2023-01-01", tz="UTC")
 ONSET = START + pd.Timedelta(days=575)
+BEFORE = START + pd.Timedelta(days=555)
+AMID = START + pd.Timedelta(days=600)
 FOUND_OUT = START + pd.Timedelta(days=630)
 END = START + pd.Timedelta(days=DAYS)
 UTILITY = Utility(timezone="UTC", step=pd.Timedelta(hours=1))
@@ -47,7 +47,7 @@ def demand_of(temperature_c: pd.Series, seed: int = 1) -> pd.DataFrame:
     random = np.random.default_rng([seed, 1])
     index = pd.DatetimeIndex(temperature_c.index)
     weather = 20 * np.maximum(18 - temperature_c, 0) + 25 * np.maximum(temperature_c - 22, 0)
-    rhythm = 100 * np.sin(2 * np.pi * (index.hour.to_numpy() - 6) / 24) - 80 * (index.dayofweek.to_numpy() > 4)
+    rhythm = 100 * np.sin(2 * np.pi * (index.hour.to_numpy() - 6) / 24) - 80 * (index.day_of_week.to_numpy() > 4)
     demand_mw = 1000 + weather.to_numpy() + rhythm + random.normal(0, 8, len(index))
     return pd.DataFrame({"demand_mw": demand_mw, "available_at": index + UTILITY.step}, index=index)
 
