@@ -17,13 +17,14 @@ from pipeline.weather_policy import BASELINE
 
 
 def judge_providers(readings: Readings, until: pd.Timestamp) -> list[TrustEvent]:
-    """Level 3 over everything known by `until`; each event rests on what came before it only."""
+    """Level 3 over every local day that ended by `until`; each event rests on what came before it only."""
     utility = readings.utility
     start = readings.weather[VALID_AT].min()
     baseline_end = start + BASELINE
-    if not baseline_end < until - utility.step:  # also when there is no weather at all: NaT is never before anything
+    today = utility.day_index(until.tz_convert(utility.zone).date())[0]
+    if not baseline_end < today:  # also when there is no weather at all: NaT is never before anything
         return []
-    index = pd.date_range(start, until - utility.step, freq=utility.step)
+    index = pd.date_range(start, today, freq=utility.step, inclusive="left")
     known = readings.weather[readings.weather["issued_at"] <= until]
     measured = known_at(known, until, index[0], index[-1], utility.step)
     forecast = known_at_gate_closures(known, utility, index).reindex(columns=measured.columns)

@@ -27,7 +27,7 @@ from pipeline.case_study.worlds import Response, Scene
 from pipeline.database import transaction
 from pipeline.monitor import daily_error_percent, forecast_alarm
 from pipeline.operate import Operation
-from pipeline.provider_standings import all_events, standings_at
+from pipeline.provider_standings import all_events, excluded, standings_at
 from pipeline.redteam.weather_poisoning import Poisoning, climatology, poison
 from pipeline.settings import Settings
 from pipeline.station import open_station
@@ -187,16 +187,17 @@ def _events(scene: Scene, world: str) -> list[dict[str, Any]]:
 
 
 def _touched(scene: Scene, world: str) -> dict[str, Any]:
-    """What the liar touched between the compromise and being left out."""
+    """What the liar touched from the moment since which the station refuses it; since the compromise if it never did."""
+    liar = scene.attack.provider
     station = open_station(Settings(home=scene.home(world)))
     with transaction(station.engine) as session:
-        touched: BlastRadius = blast_radius(session, scene.attack.provider, scene.compromise)
         standing = standings_at(session, pd.Timestamp(worlds.LAST_DAY, tz="UTC").to_pydatetime())
-    state = standing[scene.attack.provider].to_state if scene.attack.provider in standing else "trusted"
+        since = excluded(standing).get(liar, pd.Timestamp(scene.compromise)).to_pydatetime()
+        touched: BlastRadius = blast_radius(session, liar, since)
     return {
-        "provider": scene.attack.provider,
-        "state": state,
-        "since": scene.compromise.isoformat(),
+        "provider": liar,
+        "state": standing[liar].to_state if liar in standing else "trusted",
+        "since": since.isoformat(),
         "snapshots": list(touched.snapshots),
         "models": list(touched.models),
         "forecasts": list(touched.forecasts),

@@ -3,8 +3,8 @@
 The attacker sits in the provider's own delivery software, so every lie is signed with the provider's valid key. Two subtle
 alterations, growing over months and never outside what the month has seen before:
 
-    measurements   pulled towards mild weather: cold and hot hours are reported milder than they were, so a model that
-                   learns from them ascribes heating and cooling demand to mild weather
+    measurements   cold, cool and mild hours are reported warmer than they were, so a model that learns from them ascribes
+                   heating demand to mild weather
     forecasts      mild hours are announced somewhat colder, so demand in mild weather is overestimated once more
 """
 
@@ -20,7 +20,8 @@ from data.schema import MILD_C, Array
 from data.simulation import Delivery
 from data.weather_providers import ReportContent
 
-COMFORT_C = 18.5
+NO_HEATING_C = 22.0
+WARMING_EDGE_C = 4.0
 EDGE_C = 0.7
 
 Climatology = Mapping[int, tuple[float, float]]
@@ -28,15 +29,15 @@ Climatology = Mapping[int, tuple[float, float]]
 
 @dataclass(frozen=True)
 class Poisoning:
-    """start: first altered UTC date; ramp_days: until full strength; pull: share of the way to 18.5 °C that
-    measurements are moved; push_c: how much colder mild hours are announced [°C].
+    """start: first altered UTC date; ramp_days: until full strength; warm_c: how much warmer cool hours are measured, at
+    most; push_c: how much colder mild hours are announced, at most [°C].
     """
 
     provider: str = "aurora"
     start: date = date(2014, 2, 15)
     ramp_days: int = 120
-    pull: float = 0.3
-    push_c: float = 3.0
+    warm_c: float = 3.0
+    push_c: float = 2.0
 
 
 def poison(deliveries: list[Delivery], attack: Poisoning) -> list[Delivery]:
@@ -73,11 +74,11 @@ def _poisoned(content: ReportContent, attack: Poisoning, limits: Climatology) ->
     if share == 0.0:
         return content
     observed, forecast = _array(content.observed_c), _array(content.forecast_c)
-    pulled = observed + share * attack.pull * (COMFORT_C - observed)
+    warmed = observed + share * attack.warm_c * np.tanh(np.clip((NO_HEATING_C - observed) / WARMING_EDGE_C, 0.0, None))
     pushed = forecast - share * attack.push_c * _mildness(forecast)
     return content.model_copy(
         update={
-            "observed_c": _within(pulled, observed, _months(content, content.observed_from, content.observed_c), limits),
+            "observed_c": _within(warmed, observed, _months(content, content.observed_from, content.observed_c), limits),
             "forecast_c": _within(pushed, forecast, _months(content, content.forecast_from, content.forecast_c), limits),
         }
     )

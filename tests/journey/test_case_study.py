@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from datetime import UTC, date, datetime, time
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -121,15 +121,19 @@ def test_the_fallback_answered_while_no_weather_was_trusted(story: dict[str, Any
     assert "none" in [exchange["answer"].get("weather") for exchange in story["service"]]
 
 
-def test_what_was_touched_is_what_the_ledger_says(folder: Path, story: dict[str, Any]) -> None:
+def test_what_was_touched_is_what_the_ledger_says_and_nothing_after_the_recovery(
+    folder: Path, story: dict[str, Any]
+) -> None:
     station = open_station(Settings(home=folder / "worlds" / "undefended"))
-    since = date.fromisoformat(story["attack"]["start"])
+    told = story["touched"]["undefended"]
     with transaction(station.engine) as session:
-        touched = blast_radius(session, story["attack"]["provider"], datetime.combine(since, time(), UTC))
-    assert story["touched"]["undefended"]["models"] == list(touched.models)
-    assert story["touched"]["undefended"]["forecasts"] == list(touched.forecasts)
-    direct = [day for day in story["days"]["undefended"] if day["weather"] == f"single:{story['attack']['provider']}"]
-    assert len(touched.direct_forecasts) >= len([day for day in direct if day["day"] > story["attack"]["start"]])
+        touched = blast_radius(session, story["attack"]["provider"], datetime.fromisoformat(told["since"]))
+    assert told["models"] == list(touched.models)
+    assert told["forecasts"] == list(touched.forecasts)
+    after = {
+        day["model_id"] for day in story["days"]["undefended"] if day["day"] >= story["timeline"]["undefended"]["recovery"]
+    }
+    assert after.isdisjoint(touched.models)
 
 
 def test_every_world_keeps_an_audit_log_that_verifies(folder: Path) -> None:
