@@ -33,7 +33,9 @@ OLDEST_DEMAND = pd.Timedelta(days=2)
 
 @dataclass(frozen=True)
 class DayForecast:
-    """A forecast and what it was made from. frame: see forecasting.forecaster; weather: the policy, or `none`."""
+    """A forecast and what it was made from. frame: see forecasting.forecaster; weather: the policy, or `none`;
+    sources: the providers whose forecasts of that day were used.
+    """
 
     forecast_id: str
     day: date
@@ -69,14 +71,16 @@ def forecast_day(
     nearby = readings.weather[(readings.weather[VALID_AT] >= start) & (readings.weather[VALID_AT] <= index[-1])]
     wide = known_at(nearby, gate, start, index[-1], utility.step)
     chosen, weather, sources = model, str(model.contract.policy), list[str]()
+    trusted = exclude(exclude(wide, excluded_from), model.contract.excluded_from)
     try:
-        temperature, sources = temperature_by(model.contract, exclude(wide, excluded_from), utility)
+        temperature, heard = temperature_by(model.contract, trusted, utility)
         _require_forecast_weather(temperature.loc[index[0] :], day)
+        sources = [name for name in heard if trusted.loc[index[0] :, name].notna().any()]
     except NoTrustedWeather:
         if fallback is None:
             raise
         temperature = pd.Series(index=wide.index, dtype=float)
-        chosen, weather, sources = fallback, NO_WEATHER, []
+        chosen, weather = fallback, NO_WEATHER
     known = with_forecast(demand.to_frame(DEMAND_MW), temperature)
     frame = chosen.forecaster.predict(known, day)
     return DayForecast(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from datetime import datetime
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -160,3 +160,19 @@ def test_no_private_key_and_no_token_is_in_anything_a_reader_gets(folder: Path) 
 
 def test_it_says_where_the_time_went(story: dict[str, Any]) -> None:
     assert story["timings_seconds"]["total"] > 0
+
+
+def test_the_readme_quotes_this_run(story: dict[str, Any]) -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    window = story["windows"]["last three attacked months"]
+    for world in WORLDS:
+        row = re.search(rf"^\| {world}: [^|]+\| ([0-9.]+) \| ([+-][0-9.]+) \|$", readme, re.MULTILINE)
+        assert row is not None, world
+        assert float(row[1]) == pytest.approx(window[world]["mape_percent"], abs=0.02)
+        assert float(row[2]) == pytest.approx(window[world]["mild_bias_percent"], abs=0.1)
+    timeline = story["timeline"]
+    began = date.fromisoformat(timeline["undefended"]["compromise"])
+    quoted = re.search(r"suspects after (\d+) days and is back after (\d+); the defended .* after (\d+)\.", readme)
+    assert quoted is not None
+    found = (timeline["undefended"]["suspicion"], timeline["undefended"]["recovery"], timeline["defended"]["quarantine"])
+    assert [int(days) for days in quoted.groups()] == [(date.fromisoformat(day) - began).days for day in found]

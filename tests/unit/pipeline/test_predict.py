@@ -116,6 +116,13 @@ def test_a_refused_provider_is_not_heard(ask: Ask, readings: Readings) -> None:
     pd.testing.assert_frame_equal(refused.frame, lied_to.frame, check_exact=True)
 
 
+def test_a_provider_refused_since_lately_is_no_source_and_the_forecast_another(ask: Ask) -> None:
+    lately = ask(excluded_from={"boreas": GATE - pd.Timedelta(days=14)})
+    assert lately.sources == ("aurora", "cirrus")
+    assert lately.forecast_id != ask().forecast_id
+    assert not lately.frame.equals(ask().frame)
+
+
 def test_without_trusted_weather_the_fallback_answers_and_says_so(ask: Ask, models: Models) -> None:
     made = ask(excluded_from=ALL_REFUSED)
     assert (made.model_id, made.weather, made.sources) == (models["fallback"].model_id, "none", ())

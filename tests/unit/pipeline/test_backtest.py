@@ -1,0 +1,239 @@
+"""Files in, predictions out, and nothing known before its time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import date, timedelta
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from data.schema import Utility
+from forecasting.errors import TooLittleHistory
+from pipeline.backtest import FORECASTERS, BacktestInput, run
+from pipeline.errors import PipelineError
+from pipeline.ingest import Readings
+from tests.unit.api.small_station import LAST_DAY, START
+
+SmallWorld = Callable[..., tuple[Utility, pd.DataFrame]]
+
+FIRST, LAST = date(2023, 4, 29), date(2023, 5, 2)
+HEADER = "origin,timestamp,actual_mw,forecast_mw,q10,q20,q30,q40,q50,q60,q70,q80,q90"
+
+
+@pytest.fixture(scope="session")
+def source(readings: Readings) -> BacktestInput:
+    """Three sources with forecasts in them."""
+    return BacktestInput(readings.utility, readings.demand, readings.weather)
+
+
+@pytest.fixture(scope="session")
+def predicted(source: BacktestInput) -> pd.DataFrame:
+    return run(source, FIRST, LAST).predictions
+
+
+def with_temperature(source: BacktestInput, rows: pd.Series, celsius: float) -> BacktestInput:
+    said = source.weather["temperature_c"].mask(rows, celsius)
+    return replace(source, weather=source.weather.assign(temperature_c=said))
+
+
+def realised(utility: Utility, world: pd.DataFrame, name: str = "mast") -> BacktestInput:
+    """Demand, and one source that only measured."""
+    known = world.index + utility.step
+    demand = pd.DataFrame({"demand_mw": world["demand_mw"], "available_at": known}, index=world.index)
+    weather = pd.DataFrame(
+        {"provider": name, "issued_at": known, "valid_at": world.index, "temperature_c": world["temperature_c"].to_numpy()}
+    )
+    return BacktestInput(utility, demand, weather, perfect_foresight=(name,))
+
+
+def test_the_file_has_exactly_these_columns_in_this_order(predicted: pd.DataFrame, tmp_path: Path) -> None:
+    predicted.to_csv(tmp_path / "preds.csv", index=False)
+    assert (tmp_path / "preds.csv").read_text().splitlines()[0] == HEADER
+
+
+def test_every_interval_of_the_period_is_forecast_once_from_its_gate_closure(
+    source: BacktestInput, predicted: pd.DataFrame
+) -> None:
+    utility = source.utility
+    wanted = pd.date_range("2023-04-29", periods=4 * 24, freq="h", tz="UTC")
+    assert list(predicted["timestamp"]) == list(wanted)
+    assert list(predicted["origin"]) == [utility.gate_closure_of(moment.date()) for moment in wanted]
+    assert (predicted["timestamp"] - predicted["origin"] >= pd.Timedelta(hours=15)).all()
+    np.testing.assert_array_equal(predicted["actual_mw"], source.demand["demand_mw"].loc[wanted])
+    quantiles = predicted[HEADER.split(",")[4:]].to_numpy()
+    assert (np.diff(quantiles, axis=1) >= 0).all()
+
+
+def test_the_scores_follow_from_the_predictions(source: BacktestInput) -> None:
+    result = run(source, FIRST, LAST)
+    error = result.predictions["forecast_mw"] - result.predictions["actual_mw"]
+    assert result.scores["mae_mw"] == pytest.approx(error.abs().mean(), abs=1e-4)
+    assert result.scores["mape_percent"] == pytest.approx(
+        (error.abs() / result.predictions["actual_mw"]).mean() * 100, abs=1e-4
+    )
+    assert result.scores["mape_percent"] < 3
+
+
+def test_only_weather_issued_by_the_gate_closure_counts(source: BacktestInput) -> None:
+    gate = source.utility.gate_closure_of(FIRST)
+    alone = run(source, FIRST, FIRST).predictions
+    later = with_temperature(source, source.weather["issued_at"] > gate, 55.0)
+    pd.testing.assert_frame_equal(run(later, FIRST, FIRST).predictions, alone, check_exact=True)
+    earlier = with_temperature(source, source.weather["issued_at"] > gate - pd.Timedelta(hours=2), 55.0)
+    assert (run(earlier, FIRST, FIRST).predictions["forecast_mw"] != alone["forecast_mw"]).any()
+
+
+def test_of_several_issues_the_latest_before_the_gate_closure_counts(source: BacktestInput) -> None:
+    gate = source.utility.gate_closure_of(FIRST)
+    ahead = source.weather[source.weather["valid_at"].isin(source.utility.day_index(FIRST))]
+
+    def reissued(issued_at: pd.Timestamp, change_c: float) -> pd.DataFrame:
+        extra = ahead.assign(issued_at=issued_at, temperature_c=ahead["temperature_c"] + change_c)
+        weather = pd.concat([source.weather, extra]).sort_values(["provider", "valid_at", "issued_at"], ignore_index=True)
+        return run(replace(source, weather=weather), FIRST, FIRST).predictions
+
+    alone = run(source, FIRST, FIRST).predictions
+    pd.testing.assert_frame_equal(reissued(gate + pd.Timedelta(seconds=1), 9), alone, check_exact=True)
+    pd.testing.assert_frame_equal(reissued(gate - pd.Timedelta(days=3), 9), alone, check_exact=True)
+    assert (reissued(gate, 9)["forecast_mw"] != alone["forecast_mw"]).all()
+
+
+@pytest.mark.parametrize("garbage", [np.nan, 1e6])
+def test_demand_after_the_gate_closure_is_scored_and_not_learned(source: BacktestInput, garbage: float) -> None:
+    gate = source.utility.gate_closure_of(FIRST)
+    later = source.demand["demand_mw"].mask(source.demand["available_at"] > gate, garbage)
+    columns = ["origin", "timestamp", *HEADER.split(",")[3:]]
+    changed = run(replace(source, demand=source.demand.assign(demand_mw=later)), FIRST, FIRST).predictions
+    pd.testing.assert_frame_equal(changed[columns], run(source, FIRST, FIRST).predictions[columns], check_exact=True)
+
+
+def test_a_model_is_fitted_anew_at_the_start_of_a_month(source: BacktestInput, predicted: pd.DataFrame) -> None:
+    stages: list[str] = []
+    run(source, FIRST, LAST, progress=lambda stage, _: stages.append(stage))
+    assert [stage for stage in stages if stage.startswith("fitting")] == ["fitting for 2023-04", "fitting for 2023-05"]
+    may = predicted[predicted["timestamp"] >= "2023-05-01"].reset_index(drop=True)
+    begun_in_may = run(source, date(2023, 5, 1), LAST).predictions
+    pd.testing.assert_frame_equal(begun_in_may, may, check_exact=True)
+
+
+def test_progress_runs_to_the_end(source: BacktestInput) -> None:
+    shares: list[float] = []
+    run(source, FIRST, LAST, "seasonal-naive", progress=lambda _, share: shares.append(share))
+    assert shares == sorted(shares)
+    assert shares[-1] == 1.0
+
+
+def test_a_source_without_forecasts_is_perfect_foresight_and_the_answer_says_so(small_world: SmallWorld) -> None:
+    utility, world = small_world()
+    source = realised(utility, world)
+    day = date(2013, 10, 1)
+    result = run(source, day, day)
+    assert result.notes == ["weather mast holds no forecasts: its realised values were taken as perfect foresight"]
+    assert result.scores["mape_percent"] < 3
+    # Its values of the very day are used ...
+    of_the_day = source.weather["valid_at"].isin(utility.day_index(day))
+    warmer = run(with_temperature(source, of_the_day, 30.0), day, day).predictions
+    assert (warmer["forecast_mw"] != result.predictions["forecast_mw"]).all()
+    # ... those after it are not.
+    after = source.weather["valid_at"] > utility.day_index(day)[-1]
+    pd.testing.assert_frame_equal(
+        run(with_temperature(source, after, 30.0), day, day).predictions, result.predictions, check_exact=True
+    )
+
+
+def test_values_of_a_source_with_forecasts_are_never_foreseen(source: BacktestInput) -> None:
+    measured = replace(source, weather=source.weather[source.weather["issued_at"] > source.weather["valid_at"]])
+    blind = run(measured, FIRST, FIRST)
+    foreseen = run(replace(measured, perfect_foresight=("aurora", "boreas", "cirrus")), FIRST, FIRST)
+    assert blind.scores["mape_percent"] > 2 * foreseen.scores["mape_percent"]
+
+
+def test_several_sources_are_fused_and_the_answer_says_so(source: BacktestInput) -> None:
+    result = run(source, FIRST, FIRST)
+    assert result.notes == ["3 weather sources were fused: aurora, boreas, cirrus"]
+    lying = with_temperature(source, source.weather["provider"] == "boreas", 40.0)
+    change = run(lying, FIRST, FIRST).predictions["forecast_mw"] - result.predictions["forecast_mw"]
+    assert change.abs().max() < 30
+
+
+@pytest.mark.parametrize("step_minutes", [15, 60])
+def test_the_week_in_which_the_clocks_change_is_forecast_whole(small_world: SmallWorld, step_minutes: int) -> None:
+    utility, world = small_world(step_minutes=step_minutes)
+    result = run(realised(utility, world), date(2013, 10, 24), date(2013, 10, 28))
+    a_day = 24 * 60 // step_minutes
+    local = utility.local(pd.DatetimeIndex(result.predictions["timestamp"])).date
+    counts = pd.Series(local).value_counts().to_dict()
+    assert counts.pop(date(2013, 10, 27)) == 25 * 60 // step_minutes
+    assert set(counts.values()) == {a_day}
+    assert result.predictions.notna().all(axis=None)
+    assert pd.DatetimeIndex(result.predictions["timestamp"]).is_unique
+    origins = utility.local(pd.DatetimeIndex(result.predictions["origin"]))
+    assert {(moment.hour, moment.minute) for moment in origins} == {(9, 0)}
+    assert result.scores["mape_percent"] < 4
+
+
+@pytest.mark.parametrize("name", ["seasonal-naive", "prophet"])
+def test_forecasters_that_need_no_weather_do_without(source: BacktestInput, name: str) -> None:
+    silent = replace(source, weather=source.weather.iloc[:0])
+    day = date(2023, 5, 20)
+    result = run(silent, day, day, name)
+    assert len(result.predictions) == 24
+    assert result.notes == []
+    with_weather = run(source, day, day, name).predictions
+    pd.testing.assert_frame_equal(with_weather, result.predictions, check_exact=True)
+
+
+def test_one_that_needs_weather_says_so(source: BacktestInput) -> None:
+    with pytest.raises(PipelineError, match=r"lightgbm needs weather.*--forecaster prophet"):
+        run(replace(source, weather=source.weather.iloc[:0]), FIRST, LAST)
+
+
+def test_an_unknown_forecaster_is_refused_with_the_known_ones(source: BacktestInput) -> None:
+    with pytest.raises(PipelineError, match=", ".join(FORECASTERS)):
+        run(source, FIRST, LAST, "oracle")
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "problem"),
+    [
+        (LAST, FIRST, "swap --start and --end"),
+        (START.date(), LAST, "demand covers 2023-01-01 to 2023-05-30"),
+        (date(2022, 1, 1), LAST, "demand covers"),
+        (FIRST, LAST_DAY + timedelta(days=2), "demand covers"),
+    ],
+)
+def test_an_impossible_period_is_refused(source: BacktestInput, start: date, end: date, problem: str) -> None:
+    with pytest.raises(PipelineError, match=problem):
+        run(source, start, end)
+
+
+def test_the_day_after_the_last_reading_is_forecast_and_not_scored(source: BacktestInput) -> None:
+    tomorrow = LAST_DAY + timedelta(days=1)
+    known = source.weather[source.weather["valid_at"] < source.utility.day_index(LAST_DAY)[0]]
+    result = run(replace(source, weather=known), tomorrow, tomorrow, "seasonal-naive")
+    assert result.predictions["forecast_mw"].notna().all()
+    assert result.predictions["actual_mw"].isna().all()
+    assert np.isnan(result.scores["mape_percent"])
+
+
+@pytest.mark.parametrize("first_hour", [0, 15])
+def test_too_little_history_is_told_as_such(source: BacktestInput, first_hour: int) -> None:
+    late = replace(source, demand=source.demand.iloc[first_hour:])
+    with pytest.raises(TooLittleHistory):
+        run(late, START.date() + timedelta(days=1), LAST)
+
+
+def test_weather_that_begins_after_the_first_forecast_is_told_as_such(source: BacktestInput) -> None:
+    late = replace(source, weather=source.weather[source.weather["valid_at"] >= "2023-05-10"])
+    with pytest.raises(PipelineError, match=r"no weather is known before .* start after 2023-05-10"):
+        run(late, FIRST, LAST)
+
+
+def test_the_same_seed_gives_the_same_predictions(source: BacktestInput) -> None:
+    one, two = (run(source, FIRST, FIRST, seed=3).predictions for _ in range(2))
+    pd.testing.assert_frame_equal(one, two, check_exact=True)
+    assert not run(source, FIRST, FIRST, seed=4).predictions.equals(one)
