@@ -39,10 +39,12 @@ def dump(forecaster: Restorable) -> dict[str, bytes]:
         "utility": _utility_to_json(forecaster.utility_),
     }
     if isinstance(forecaster, ProphetForecaster):
-        from prophet.serialize import model_to_json  # noqa: PLC0415 (slow to import, rarely needed)
+        with quiet():
+            from prophet.serialize import model_to_json  # noqa: PLC0415 (slow to import, rarely needed)
 
+            text = model_to_json(forecaster.model_)
         content["miss_mw"] = forecaster.miss_mw_.tolist()
-        return {MODEL_JSON: _json(content), PROPHET_JSON: model_to_json(forecaster.model_).encode()}
+        return {MODEL_JSON: _json(content), PROPHET_JSON: text.encode()}
     base = forecaster.linear_
     content |= {
         "scale_mw": forecaster.scale_mw_,
@@ -74,11 +76,11 @@ def load(files: Mapping[str, bytes]) -> Restorable:
 
 
 def _load_prophet(content: Mapping[str, Any], files: Mapping[str, bytes]) -> ProphetForecaster:
-    from prophet.serialize import model_from_json  # noqa: PLC0415 (slow to import, rarely needed)
-
     forecaster = ProphetForecaster(seed=int(content["seed"]))
     forecaster.utility_ = _utility_from_json(content["utility"])
     with quiet():
+        from prophet.serialize import model_from_json  # noqa: PLC0415 (slow to import, rarely needed)
+
         forecaster.model_ = model_from_json(files[PROPHET_JSON].decode())
     forecaster.miss_mw_ = _array(content["miss_mw"])
     return forecaster

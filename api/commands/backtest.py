@@ -108,5 +108,5 @@ def _source(own: OwnFiles | None) -> BacktestInput:
 def _write_whole(predictions: pd.DataFrame, out: Path) -> None:
     """Write beside, then rename: nobody finds half a file."""
     draft = out.with_name(f".{out.name}.draft")
-    predictions.to_csv(draft, index=False)
+    predictions.to_csv(draft, index=False, date_format="%Y-%m-%dT%H:%M:%SZ", float_format="%.6f")
     draft.replace(out)

@@ -240,7 +240,7 @@ def test_many_may_ask_while_a_model_is_trained(station: Station) -> None:
         def run() -> None:
             try:
                 act()
-            except Exception as error:  # noqa: BLE001 (a thread has nobody to raise to)
+            except Exception as error:
                 failures.append(error)
 
         return run
