@@ -22,6 +22,8 @@ def assemble(demand_mw: pd.Series, temperature_c: pd.Series, utility: Utility, a
 
 
 def with_forecast(history: pd.DataFrame, temperature_c: pd.Series) -> pd.DataFrame:
-    """What a forecaster is asked with: recent demand, and temperatures to the end of the day that is forecast."""
-    index = pd.DatetimeIndex(temperature_c.index, name=TIMESTAMP)
-    return pd.DataFrame({DEMAND_MW: history[DEMAND_MW].reindex(index), TEMPERATURE_C: temperature_c}, index=index)
+    """What a forecaster is asked with: recent demand, and temperatures, regular, to the end of the day that is forecast."""
+    start, end = min(history.index[0], temperature_c.index[0]), temperature_c.index[-1]
+    index = pd.date_range(start, end, freq=temperature_c.index[1] - temperature_c.index[0], name=TIMESTAMP)
+    columns = {DEMAND_MW: history[DEMAND_MW].reindex(index), TEMPERATURE_C: temperature_c.reindex(index)}
+    return pd.DataFrame(columns, index=index)

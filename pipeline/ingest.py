@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pandas as pd
 from pydantic import BaseModel, ConfigDict
+from sqlmodel import select
 
 from data.errors import ReportRefused
 from data.meters import MeteredDemand, aggregate
@@ -24,6 +25,7 @@ from data.weather_trust import verify_report
 from pipeline.database import transaction
 from pipeline.station import Station
 from security.errors import UnavailableError
+from security.keyring import KeyRecord
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,8 @@ def take_reports(station: Station, reports: Iterable[UnverifiedReport]) -> Intak
     refused: dict[str, int] = {}
     with transaction(station.engine) as session:
         seen = _seen_digests(station)
+        # Held on to, so that the session finds each key in memory instead of asking the database for every report.
+        _keys = session.exec(select(KeyRecord)).all()
         for report in reports:
             try:
                 verified = verify_report(session, report, seen)

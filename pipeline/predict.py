@@ -28,6 +28,8 @@ from pipeline.weather_policy import temperature_by
 
 NO_WEATHER = "none"
 LONGEST_FORECAST_GAP = 0.1
+# The slowest smoothing of temperature (forecasting.features) has forgotten all but 1 % of what lies further back.
+WEATHER_LOOKBACK = timedelta(days=15)
 OLDEST_DEMAND = pd.Timedelta(days=2)
 
 
@@ -67,7 +69,7 @@ def forecast_day(
     demand = _demand_known(readings, day)
     gate = utility.gate_closure_of(day)
     index = utility.day_index(day)
-    start = utility.day_index(day - timedelta(days=LOOKBACK_DAYS + 1))[0]
+    start = utility.day_index(day - WEATHER_LOOKBACK)[0]
     nearby = readings.weather[(readings.weather[VALID_AT] >= start) & (readings.weather[VALID_AT] <= index[-1])]
     wide = known_at(nearby, gate, start, index[-1], utility.step)
     chosen, weather, sources = model, str(model.contract.policy), list[str]()

@@ -48,6 +48,7 @@ def test_training_ends_with_the_demand_even_if_it_is_asked_later():
 
 def test_a_forecast_is_asked_with_demand_so_far_and_temperatures_to_the_end():
     frame = with_forecast(DEMAND.iloc[:100].to_frame("demand_mw"), WARMTH.iloc[50:200])
-    assert frame.index.equals(INDEX[50:200])
-    assert frame["demand_mw"].notna().sum() == 50
-    assert frame["temperature_c"].equals(WARMTH.iloc[50:200].rename("temperature_c"))
+    assert frame.index.equals(INDEX[:200])
+    assert frame["demand_mw"].notna().sum() == 100
+    assert frame["temperature_c"].iloc[:50].isna().all()
+    assert frame["temperature_c"].iloc[50:].equals(WARMTH.iloc[50:200].rename("temperature_c"))

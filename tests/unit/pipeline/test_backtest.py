@@ -13,7 +13,7 @@ import pytest
 
 from data.schema import Utility
 from forecasting.errors import TooLittleHistory
-from pipeline.backtest import FORECASTERS, BacktestInput, run
+from pipeline.backtest import FORECASTERS, BacktestInput, BacktestResult, run
 from pipeline.errors import PipelineError
 from pipeline.ingest import Readings
 from tests.unit.api.small_station import LAST_DAY, START
@@ -28,6 +28,12 @@ HEADER = "origin,timestamp,actual_mw,forecast_mw,q10,q20,q30,q40,q50,q60,q70,q80
 def source(readings: Readings) -> BacktestInput:
     """Three sources with forecasts in them."""
     return BacktestInput(readings.utility, readings.demand, readings.weather)
+
+
+@pytest.fixture(scope="session")
+def alone(source: BacktestInput) -> BacktestResult:
+    """The first day by itself."""
+    return run(source, FIRST, FIRST)
 
 
 @pytest.fixture(scope="session")
@@ -78,16 +84,15 @@ def test_the_scores_follow_from_the_predictions(source: BacktestInput) -> None:
     assert result.scores["mape_percent"] < 3
 
 
-def test_only_weather_issued_by_the_gate_closure_counts(source: BacktestInput) -> None:
+def test_only_weather_issued_by_the_gate_closure_counts(source: BacktestInput, alone: BacktestResult) -> None:
     gate = source.utility.gate_closure_of(FIRST)
-    alone = run(source, FIRST, FIRST).predictions
     later = with_temperature(source, source.weather["issued_at"] > gate, 55.0)
-    pd.testing.assert_frame_equal(run(later, FIRST, FIRST).predictions, alone, check_exact=True)
+    pd.testing.assert_frame_equal(run(later, FIRST, FIRST).predictions, alone.predictions, check_exact=True)
     earlier = with_temperature(source, source.weather["issued_at"] > gate - pd.Timedelta(hours=2), 55.0)
-    assert (run(earlier, FIRST, FIRST).predictions["forecast_mw"] != alone["forecast_mw"]).any()
+    assert (run(earlier, FIRST, FIRST).predictions["forecast_mw"] != alone.predictions["forecast_mw"]).any()
 
 
-def test_of_several_issues_the_latest_before_the_gate_closure_counts(source: BacktestInput) -> None:
+def test_of_several_issues_the_latest_before_the_gate_closure_counts(source: BacktestInput, alone: BacktestResult) -> None:
     gate = source.utility.gate_closure_of(FIRST)
     ahead = source.weather[source.weather["valid_at"].isin(source.utility.day_index(FIRST))]
 
@@ -96,19 +101,20 @@ def test_of_several_issues_the_latest_before_the_gate_closure_counts(source: Bac
         weather = pd.concat([source.weather, extra]).sort_values(["provider", "valid_at", "issued_at"], ignore_index=True)
         return run(replace(source, weather=weather), FIRST, FIRST).predictions
 
-    alone = run(source, FIRST, FIRST).predictions
-    pd.testing.assert_frame_equal(reissued(gate + pd.Timedelta(seconds=1), 9), alone, check_exact=True)
-    pd.testing.assert_frame_equal(reissued(gate - pd.Timedelta(days=3), 9), alone, check_exact=True)
-    assert (reissued(gate, 9)["forecast_mw"] != alone["forecast_mw"]).all()
+    for superseded in (gate + pd.Timedelta(seconds=1), gate - pd.Timedelta(days=3)):
+        pd.testing.assert_frame_equal(reissued(superseded, 9), alone.predictions, check_exact=True)
+    assert (reissued(gate, 9)["forecast_mw"] != alone.predictions["forecast_mw"]).all()
 
 
 @pytest.mark.parametrize("garbage", [np.nan, 1e6])
-def test_demand_after_the_gate_closure_is_scored_and_not_learned(source: BacktestInput, garbage: float) -> None:
+def test_demand_after_the_gate_closure_is_scored_and_not_learned(
+    source: BacktestInput, alone: BacktestResult, garbage: float
+) -> None:
     gate = source.utility.gate_closure_of(FIRST)
     later = source.demand["demand_mw"].mask(source.demand["available_at"] > gate, garbage)
     columns = ["origin", "timestamp", *HEADER.split(",")[3:]]
     changed = run(replace(source, demand=source.demand.assign(demand_mw=later)), FIRST, FIRST).predictions
-    pd.testing.assert_frame_equal(changed[columns], run(source, FIRST, FIRST).predictions[columns], check_exact=True)
+    pd.testing.assert_frame_equal(changed[columns], alone.predictions[columns], check_exact=True)
 
 
 def test_a_model_is_fitted_anew_at_the_start_of_a_month(source: BacktestInput, predicted: pd.DataFrame) -> None:
@@ -152,11 +158,10 @@ def test_values_of_a_source_with_forecasts_are_never_foreseen(source: BacktestIn
     assert blind.scores["mape_percent"] > 2 * foreseen.scores["mape_percent"]
 
 
-def test_several_sources_are_fused_and_the_answer_says_so(source: BacktestInput) -> None:
-    result = run(source, FIRST, FIRST)
-    assert result.notes == ["3 weather sources were fused: aurora, boreas, cirrus"]
+def test_several_sources_are_fused_and_the_answer_says_so(source: BacktestInput, alone: BacktestResult) -> None:
+    assert alone.notes == ["3 weather sources were fused: aurora, boreas, cirrus"]
     lying = with_temperature(source, source.weather["provider"] == "boreas", 40.0)
-    change = run(lying, FIRST, FIRST).predictions["forecast_mw"] - result.predictions["forecast_mw"]
+    change = run(lying, FIRST, FIRST).predictions["forecast_mw"] - alone.predictions["forecast_mw"]
     assert change.abs().max() < 30
 
 
@@ -183,8 +188,13 @@ def test_forecasters_that_need_no_weather_do_without(source: BacktestInput, name
     result = run(silent, day, day, name)
     assert len(result.predictions) == 24
     assert result.notes == []
-    with_weather = run(source, day, day, name).predictions
-    pd.testing.assert_frame_equal(with_weather, result.predictions, check_exact=True)
+    assert result.predictions.notna().all(axis=None)
+
+
+def test_weather_makes_no_difference_to_one_that_needs_none(source: BacktestInput) -> None:
+    silent = replace(source, weather=source.weather.iloc[:0])
+    with_weather, without = (run(given, FIRST, LAST, "seasonal-naive").predictions for given in (source, silent))
+    pd.testing.assert_frame_equal(with_weather, without, check_exact=True)
 
 
 def test_one_that_needs_weather_says_so(source: BacktestInput) -> None:
@@ -233,7 +243,14 @@ def test_weather_that_begins_after_the_first_forecast_is_told_as_such(source: Ba
         run(late, FIRST, LAST)
 
 
-def test_the_same_seed_gives_the_same_predictions(source: BacktestInput) -> None:
-    one, two = (run(source, FIRST, FIRST, seed=3).predictions for _ in range(2))
-    pd.testing.assert_frame_equal(one, two, check_exact=True)
-    assert not run(source, FIRST, FIRST, seed=4).predictions.equals(one)
+def test_where_every_source_fell_silent_the_forecast_is_made_blind(source: BacktestInput, alone: BacktestResult) -> None:
+    gate = source.utility.gate_closure_of(FIRST)
+    silent = replace(source, weather=source.weather[source.weather["valid_at"] < gate - pd.Timedelta(days=40)])
+    blind = run(silent, FIRST, FIRST)
+    assert blind.predictions["forecast_mw"].notna().all()
+    assert blind.scores["mape_percent"] > alone.scores["mape_percent"]
+
+
+def test_the_same_seed_gives_the_same_predictions(source: BacktestInput, alone: BacktestResult) -> None:
+    pd.testing.assert_frame_equal(run(source, FIRST, FIRST, seed=1).predictions, alone.predictions, check_exact=True)
+    assert not run(source, FIRST, FIRST, seed=4).predictions.equals(alone.predictions)

@@ -46,9 +46,14 @@ def test_another_database_is_named_by_its_url(tmp_path: Path) -> None:
 
 def test_a_transaction_commits_whole_or_not_at_all(empty_station: Station) -> None:
     put_aside(empty_station, "kept")
-    with pytest.raises(RuntimeError, match="halfway"), transaction(empty_station.engine) as session:
-        quarantine(session, source="aurora", reason="lost", detail="", digest="", received_at=NOW)
-        raise RuntimeError("halfway")
+
+    def stop_halfway() -> None:
+        with transaction(empty_station.engine) as session:
+            quarantine(session, source="aurora", reason="lost", detail="", digest="", received_at=NOW)
+            raise RuntimeError("halfway")
+
+    with pytest.raises(RuntimeError, match="halfway"):
+        stop_halfway()
     with transaction(empty_station.engine) as session:
         assert [item.reason for item in session.exec(select(QuarantinedItem))] == ["kept"]
 

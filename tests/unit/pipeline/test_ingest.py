@@ -184,14 +184,16 @@ def test_cut_off_anywhere_nothing_new_is_readable_and_all_of_it_can_be_delivered
         yield from batch[:2]
         raise OSError("the line went dead")
 
-    with monkeypatch.context() as broken, pytest.raises(OSError, match=r"disk is full|line went dead"):
-        if where == "writing the weather":
-            broken.setattr(pd.DataFrame, "to_parquet", cut_off)
-        elif where == "remembering the reports":
-            broken.setattr(Path, "write_text", cut_off)
-        elif where == "joining the values":
-            broken.setattr(ingest, "to_frame", cut_off)
-        take_reports(station, delivering() if where == "in the middle of the batch" else batch)
+    breaking: dict[str, tuple[object, str]] = {
+        "joining the values": (ingest, "to_frame"),
+        "writing the weather": (pd.DataFrame, "to_parquet"),
+        "remembering the reports": (Path, "write_text"),
+    }
+    with monkeypatch.context() as broken:
+        if where in breaking:
+            broken.setattr(*breaking[where], cut_off)
+        with pytest.raises(OSError, match="the disk is full" if where in breaking else "the line went dead"):
+            take_reports(station, batch if where in breaking else delivering())
 
     pd.testing.assert_frame_equal(weather(station), before)
     assert reasons(station, "boreas") == []
@@ -208,9 +210,10 @@ def test_cut_off_between_weather_and_memory_a_report_counts_twice_and_says_the_s
     def stop_at_digests(path: Path, target: Path) -> Path:
         return cut_off() if target.name == "digests.txt" else move(path, target)  # type: ignore[return-value]  # raises
 
-    with monkeypatch.context() as broken, pytest.raises(OSError, match="disk is full"):
+    with monkeypatch.context() as broken:
         broken.setattr(Path, "replace", stop_at_digests)
-        take_reports(station, report)
+        with pytest.raises(OSError, match="disk is full"):
+            take_reports(station, report)
     once = weather(station)
     assert take_reports(station, report) == Intake(1, {})
     hours = (pd.Timestamp(NOON) - pd.Timedelta(hours=2), pd.Timestamp(NOON))

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Iterator
 from datetime import date, timedelta
+from pathlib import Path
 
 import pandas as pd
+import pytest
 from sqlmodel import select
 
 from data.provenance import ForecastRecord
@@ -15,13 +19,26 @@ from pipeline.operate import Operation, known_demand, operate
 from pipeline.predict import forecast_day
 from pipeline.provider_standings import record_decision
 from pipeline.publish import OpenedModel, open_model
-from pipeline.station import Station
+from pipeline.station import Station, open_station
 from pipeline.weather_policy import WeatherPolicy
-from tests.unit.api.small_station import PROVIDERS, START, UTILITY
+from tests.unit.api.small_station import PROVIDERS, START, UTILITY, settings_for
+
+Operated = tuple[Station, Operation, list[int]]
 
 MULTI = WeatherPolicy()
 APRIL = (date(2023, 4, 28), date(2023, 5, 3))
 DAYS = [APRIL[0] + timedelta(days=number) for number in range(6)]
+
+
+@pytest.fixture(scope="module")
+def operated(built: Path, readings: Readings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Operated]:
+    """A station after six days of operations, and the months that were told."""
+    home = tmp_path_factory.mktemp("operated") / "home"
+    shutil.copytree(built, home)
+    station = open_station(settings_for(home))
+    months: list[int] = []
+    yield station, operate(station, readings, MULTI, APRIL, month_done=lambda: months.append(1)), months
+    station.engine.dispose()
 
 
 def trained_models(station: Station) -> dict[str, registry.ModelRecord]:
@@ -29,8 +46,8 @@ def trained_models(station: Station) -> dict[str, registry.ModelRecord]:
         return {entry.model_id: entry for entry in registry.listing(session) if entry.published_by == "monthly schedule"}
 
 
-def test_a_model_is_trained_on_the_first_day_and_at_the_start_of_each_month(station: Station, readings: Readings) -> None:
-    operation = operate(station, readings, MULTI, APRIL)
+def test_a_model_is_trained_on_the_first_day_and_at_the_start_of_each_month(operated: Operated) -> None:
+    station, operation, _ = operated
     assert [made.day for made in operation.forecasts] == DAYS
     models = trained_models(station)
     assert {pd.Timestamp(entry.as_of) for entry in models.values()} == {
@@ -40,8 +57,8 @@ def test_a_model_is_trained_on_the_first_day_and_at_the_start_of_each_month(stat
     assert used == [date(2023, 4, 27)] * 3 + [date(2023, 4, 30)] * 3
 
 
-def test_each_forecast_is_what_would_have_been_made_on_its_own(station: Station, readings: Readings) -> None:
-    operation = operate(station, readings, MULTI, APRIL)
+def test_each_forecast_is_what_would_have_been_made_on_its_own(operated: Operated, readings: Readings) -> None:
+    station, operation, _ = operated
     for made in operation.forecasts:
         alone = forecast_day(readings, open_model(station, made.model_id), None, {}, made.day)
         assert made.forecast_id == alone.forecast_id
@@ -75,9 +92,8 @@ def test_stopped_it_ends_before_that_day_and_keeps_what_it_has(station: Station,
         assert {entry.day for entry in session.exec(select(ForecastRecord))} == set(DAYS[:2])
 
 
-def test_every_forecast_stands_in_the_ledger_and_every_month_is_told(station: Station, readings: Readings) -> None:
-    months: list[int] = []
-    operation = operate(station, readings, MULTI, APRIL, month_done=lambda: months.append(1))
+def test_every_forecast_stands_in_the_ledger_and_every_month_is_told(operated: Operated) -> None:
+    station, operation, months = operated
     assert len(months) == 2
     with transaction(station.engine) as session:
         entries = {entry.forecast_id: entry.requested_by for entry in session.exec(select(ForecastRecord))}

@@ -129,7 +129,7 @@ def test_the_blast_radius_holds_what_was_trained_or_forecast_on_the_lie(
     assert touched.energy_mwh == pytest.approx(both)
 
 
-def test_the_last_clean_snapshot_is_the_newest_from_before_the_onset(incident_station: Station, incident: Readings) -> None:
+def test_the_last_clean_snapshot_is_the_newest_from_before_the_onset(incident_station: Station) -> None:
     ids = snapshot_ids(incident_station)
     assert set(ids) == {BEFORE, AMID}
     with transaction(incident_station.engine) as session:

@@ -139,7 +139,7 @@ def test_retraining_swaps_the_model_and_the_registry_with_it(serving: Serving, s
     with transaction(station.engine) as session:
         assert registry.active(session).model_id == trained.model_id
     assert serving.forecast(LAST_DAY, "ann").sources == ("cirrus",)
-    assert [entry.model_id for entry in serving.models()][0] == trained.model_id
+    assert serving.models()[0].model_id == trained.model_id
 
 
 def test_going_back_to_a_former_policy_is_a_new_publication(station: Station) -> None:

@@ -23,7 +23,7 @@ from pipeline.station import Station
 from security.errors import ContentChanged
 from tests.unit.pipeline.small_incident import UTILITY
 
-FIRST, ATTACKED, LAST = date(2013, 1, 1), date(2014, 2, 15), date(2014, 5, 31)
+FIRST, ATTACKED, LAST = date(2013, 7, 1), date(2014, 2, 15), date(2014, 3, 31)
 
 
 @pytest.fixture
