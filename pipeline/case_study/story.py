@@ -54,10 +54,10 @@ def run(seed: int, out: Path, progress: Progress = lambda _stage, _share: None) 
     out.mkdir(parents=True)
     scene = Scene(out, seed, Poisoning(provider=worlds.TRUSTED_PROVIDER))
     timings: dict[str, float] = {}
-    lived, response = _live(scene, progress, timings)
+    lived, response, alteration = _live(scene, progress, timings)
     progress("measuring", 0.9)
     began_measuring = clock.perf_counter()
-    content = _measure(scene, lived, response)
+    content = _measure(scene, lived, response, alteration)
     timings["measuring"] = clock.perf_counter() - began_measuring
     progress("writing the report", 0.95)
     timings["total, before the report"] = clock.perf_counter() - began
@@ -72,8 +72,10 @@ def run(seed: int, out: Path, progress: Progress = lambda _stage, _share: None) 
     return CaseStudyResult(summary, report, data, content["timings_seconds"])
 
 
-def _live(scene: Scene, progress: Progress, timings: dict[str, float]) -> tuple[dict[str, Operation], Response]:
-    """Two processes, one model thread each: the defended world beside the others."""
+def _live(
+    scene: Scene, progress: Progress, timings: dict[str, float]
+) -> tuple[dict[str, Operation], Response, dict[str, Any]]:
+    """Two processes, one model thread each; answers the worlds, the response, and what the attacker altered."""
     os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn")) as pool:
         started = clock.perf_counter()
@@ -94,15 +96,20 @@ def _live(scene: Scene, progress: Progress, timings: dict[str, float]) -> tuple[
         defended = timed("defended world done after", defended_future)
         undefended, response = timed("undefended world done after", undefended_future)
         progress("the year without an attack", 0.8)
+        alteration = _alteration(scene)  # while the other processor is free
         clean = timed("clean world done after", clean_future)
-    return {
-        "clean": Operation(past.forecasts + clean.forecasts),
-        "undefended": undefended,
-        "defended": Operation(past.forecasts + defended.forecasts),
-    }, response
+    return (
+        {
+            "clean": Operation(past.forecasts + clean.forecasts),
+            "undefended": undefended,
+            "defended": Operation(past.forecasts + defended.forecasts),
+        },
+        response,
+        alteration,
+    )
 
 
-def _measure(scene: Scene, lived: dict[str, Operation], response: Response) -> dict[str, Any]:
+def _measure(scene: Scene, lived: dict[str, Operation], response: Response, alteration: dict[str, Any]) -> dict[str, Any]:
     dataset = load_victoria()
     utility = worlds.utility_of(dataset)
     parts = {
@@ -118,7 +125,6 @@ def _measure(scene: Scene, lived: dict[str, Operation], response: Response) -> d
         "after recovery": (last_attacked + timedelta(days=1), worlds.LAST_DAY),
     }
     table = scores.windows(parts, periods)
-    alteration = _alteration(scene)
     events = _events(scene, "defended")
     unexpected = sum(exchange.status != exchange.wanted for exchange in response.exchanges)
     return {

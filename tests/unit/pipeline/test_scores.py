@@ -47,7 +47,7 @@ def test_the_parts_of_a_day_by_hand() -> None:
     index = pd.date_range("2014-03-01", periods=4, freq="30min", tz="UTC")
     frame = pd.DataFrame({"forecast_mw": [110.0, 90.0, 100.0, 130.0]}, index=index)
     for number, name in enumerate(QUANTILE_COLUMNS):
-        frame[name] = frame["forecast_mw"] - 8 + 2 * number
+        frame[name] = frame["forecast_mw"] - 5 + 1.875 * number  # five below to ten above, both inside
     actual_mw = pd.Series([100.0, 100.0, 100.0, 125.0], index=index)
     temperature_c = pd.Series([14.9, 15.0, 22.0, 22.1], index=index)
     made = DayForecast("f", date(2014, 3, 1), index[0], "m-1", "s-1", "none", (), frame)
@@ -59,7 +59,7 @@ def test_the_parts_of_a_day_by_hand() -> None:
         forecast_mwh=215.0,
         over_mwh=7.5,
         mape_percent=6.0,
-        inside_80=2,
+        inside_80=3,
         mild_intervals=2,
         mild_actual_mwh=100.0,
         mild_forecast_mwh=95.0,
