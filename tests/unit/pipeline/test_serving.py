@@ -29,7 +29,7 @@ from tests.unit.api.small_station import LAST_DAY, PROVIDERS, UTILITY
 from tests.unit.pipeline.small_incident import LIAR, ONSET
 
 MULTI = WeatherPolicy()
-NOW = datetime(2023, 6, 1, tzinfo=UTC)
+NOW = datetime(2023, 6, 2, tzinfo=UTC)  # the day after the fixture's models were published
 
 
 def at(moment: datetime) -> Callable[[], datetime]:
