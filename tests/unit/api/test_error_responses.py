@@ -11,7 +11,7 @@ from fastapi import Request
 from api.error_responses import of_gridward_error
 from data.errors import FileRefused, NoTrustedWeather
 from forecasting.errors import ModelFileRefused, TooLittleHistory
-from pipeline.errors import BundleSwapped, DayNotForecastable, NoActiveModel, PipelineError
+from pipeline.errors import BundleSwapped, ClaimsNotMet, DayNotForecastable, NoActiveModel, PipelineError
 from security.errors import (
     AccessError,
     AuditLogBroken,
@@ -31,6 +31,7 @@ CASES: list[tuple[GridwardError, int, str]] = [
     (PermissionDenied("x"), 403, "permission-denied"),
     (RateLimited("x", retry_after_seconds=1.2), 429, "rate-limited"),
     (DayNotForecastable("a", "b", "c"), 422, "day-not-forecastable"),
+    (ClaimsNotMet(["x"]), 409, "pipeline"),
     (SignatureInvalid("x"), 409, "integrity"),
     (ContentChanged("x"), 409, "integrity"),
     (AuditLogBroken("x"), 409, "integrity"),
