@@ -49,7 +49,8 @@ def revoke_provider(
 ) -> Revocation:
     """Revoke a provider's keys and refuse its values from the estimated onset on; answers the blast radius.
 
-    Without a drift found, its values are refused from the safety margin before now on. Raises PipelineError for a name nobody delivers under.
+    Without a drift found, its values are refused from the safety margin before now on. Raises PipelineError for a name
+    nobody delivers under.
     """
     if provider not in providers_of(readings.weather):
         names = ", ".join(providers_of(readings.weather))
