@@ -31,7 +31,7 @@ MAKERS: dict[str, Callable[[], Forecaster]] = {
 
 
 def with_weather_error(known: pd.DataFrame, dataset: EmbeddedDataset, day: date) -> pd.DataFrame:
-    """Weather B of ../shared/PROTOCOL.md: realised temperature plus a lead-dependent AR(1) error after gate closure."""
+    """Weather B: realised temperature plus a lead-dependent AR(1) error after the gate closure."""
     after = known.index >= dataset.utility.gate_closure_of(day)
     shocks = np.random.default_rng(20_140_000 + day.timetuple().tm_yday).standard_normal(int(after.sum()))
     path = np.empty(len(shocks))
