@@ -5,7 +5,15 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUN_READY := $(VENV)/.run-ready
 DEV_READY := $(VENV)/.dev-ready
-INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all:
+# Other people's forecasters, only to be measured against: never in the environment that serves.
+PEERS := .venv-peers
+PEERS_READY := $(PEERS)/.peers-ready
+PINNED := -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all:
+INSTALL := $(BIN)/python $(PINNED)
+
+# Two test workers, two worlds: a thread each. More would only wait for one another.
+export OMP_NUM_THREADS ?= 1
+export OPENBLAS_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo serve test check bench lock clean
@@ -32,8 +40,9 @@ check: $(DEV_READY) ## format, lint, types, import contracts, tests with branch 
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest -n 2 -q --cov --cov-branch --cov-report=term
 
-bench: $(RUN_READY) ## print every figure the README quotes
+bench: $(RUN_READY) $(PEERS_READY) ## print every figure the README quotes, and the peers' beside them
 	$(BIN)/python -m benchmarks.accuracy
+	$(BIN)/python -m benchmarks.peers_table
 
 lock: $(DEV_READY) ## pin the requirements anew, with hashes and without any index address
 	$(BIN)/python -m pip install --quiet uv
@@ -42,9 +51,11 @@ lock: $(DEV_READY) ## pin the requirements anew, with hashes and without any ind
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate \
 		--custom-compile-command "make lock" pyproject.toml requirements/build.in --group dev -c requirements/run.txt \
 		-o requirements/dev.txt
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate \
+		--custom-compile-command "make lock" requirements/peers.in -o requirements/peers.txt
 
-clean: ## remove the virtual environment and everything that was produced
-	rm -rf $(VENV) var .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .coverage* *.egg-info
+clean: ## remove the virtual environments and everything that was produced
+	rm -rf $(VENV) $(PEERS) var .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .coverage* *.egg-info
 
 $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit("Gridward needs Python 3.11 or newer; try: make PYTHON=python3.12" if sys.version_info < (3, 11) else 0)'
@@ -53,6 +64,11 @@ $(VENV)/bin/python:
 $(RUN_READY): $(VENV)/bin/python requirements/run.txt pyproject.toml
 	$(INSTALL) -r requirements/run.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --no-index -e .
+	@touch $@
+
+$(PEERS_READY): requirements/peers.txt
+	$(PYTHON) -m venv --clear $(PEERS)
+	$(PEERS)/bin/python $(PINNED) -r requirements/peers.txt
 	@touch $@
 
 $(DEV_READY): $(RUN_READY) requirements/dev.txt

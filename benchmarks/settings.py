@@ -1,79 +1,74 @@
-"""What each part of the forecaster buys, on 2013 with realised weather: `python -m benchmarks.settings`.
+"""How settings were chosen, each member alone, realised weather: `python -m benchmarks.settings [--year 2013]`.
 
-The settings in forecasting/lightgbm_forecaster.py were chosen by this table; 2014 has no part in it.
+The settings in forecasting/ were chosen by this table on 2013; 2014 has no part in it.
 """
 
 from __future__ import annotations
 
-import time
-from datetime import date, timedelta
+import argparse
+from contextlib import ExitStack
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+from unittest.mock import patch
 
-import lightgbm as lgb
-import numpy as np
-import pandas as pd
-
+from benchmarks.yardstick import alone, evaluate
 from data.datasets import load_victoria
-from data.schema import DEMAND_MW, TEMPERATURE_C, Array, Utility, days_between
-from forecasting import features as feature_room
-from forecasting.features import LEVEL_MW, known_until_gate
-from forecasting.lightgbm_forecaster import BOOSTING, TREES, LightGBMForecaster
-from forecasting.linear_base import LinearBase
+from forecasting import kernel_learning, kernel_member, lightgbm_member, linear_member
+from forecasting.ensemble import EnsembleForecaster
+from forecasting.kernel_features import Block
+
+THIRDS = (Block(0, 8, 8), Block(8, 16, 8), Block(16, 24, 8))
+HALVES = (Block(0, 12, 12), Block(12, 24, 12))
+WHOLE_DAY = (Block(0, 24, 24),)
 
 
-class _Part:
-    """One part alone, enough of a forecaster to be timed and scored."""
+@dataclass(frozen=True)
+class Setting:
+    """Constants of a member set to something. where: the modules that read the constant by this name."""
 
-    def __init__(self, uses: str) -> None:
-        self.uses_ = uses
+    member: str
+    where: tuple[ModuleType, ...]
+    name: str
+    value: Any
 
-    def fit(self, history: pd.DataFrame, utility: Utility) -> _Part:
-        self.utility_ = utility
-        table = feature_room.build(history, self.utility_)
-        demand = history[DEMAND_MW].reindex(table.index).to_numpy(dtype=np.float64)
-        self.scale_ = float(np.std(demand))
-        target = (demand - table[LEVEL_MW].to_numpy()) / self.scale_
-        inputs = table.drop(columns=LEVEL_MW)
-        if self.uses_ == "ridge":
-            self.linear_ = LinearBase.fit(inputs, target, self.utility_.steps_per_day)
-        else:
-            settings = {**BOOSTING, "seed": 1}
-            data = lgb.Dataset(inputs.to_numpy(), target, params=settings)
-            self.booster_ = lgb.train(settings, data, num_boost_round=2 * TREES)
-        return self
 
-    def centre(self, table: pd.DataFrame) -> Array:
-        inputs = table.drop(columns=LEVEL_MW)
-        relative = (
-            self.linear_.predict(inputs) if self.uses_ == "ridge" else np.asarray(self.booster_.predict(inputs.to_numpy()))
-        )
-        return np.asarray(relative * self.scale_ + table[LEVEL_MW].to_numpy())
+def _blocks(layout: tuple[Block, ...]) -> Setting:
+    return Setting("kernel", (kernel_learning, kernel_member), "BLOCKS", layout)
+
+
+SETTINGS = {
+    **{f"linear: penalty {value:g}": Setting("linear", (linear_member,), "PENALTY", value) for value in (0.3, 1.0, 3.0)},
+    **{
+        f"kernel: lengths learned from {days} days": Setting("kernel", (kernel_learning,), "LEARNED_DAYS", days)
+        for days in (200, 400)
+    },
+    **{f"kernel: {steps} steps": Setting("kernel", (kernel_learning,), "STEPS", steps) for steps in (0, 10, 25)},
+    "kernel: whole day": _blocks(WHOLE_DAY),
+    "kernel: thirds of the day": _blocks(THIRDS),
+    "kernel: thirds and halves": _blocks(THIRDS + HALVES),
+    **{f"lightgbm: {trees} trees": Setting("lightgbm", (lightgbm_member,), "TREES", trees) for trees in (60, 150)},
+}
+
+
+def measured(name: str, year: int) -> dict[str, float]:
+    """Scores in A of the member alone with that setting."""
+    setting = SETTINGS[name]
+    with ExitStack() as stack:
+        for module in setting.where:
+            stack.enter_context(patch.object(module, setting.name, setting.value))
+        return evaluate(lambda: EnsembleForecaster(members=(setting.member,)), load_victoria(), year, ("A",))["A"]
 
 
 def main() -> None:
-    dataset = load_victoria()
-    utility = dataset.utility
-    frame = pd.DataFrame({DEMAND_MW: dataset.demand_mw, TEMPERATURE_C: dataset.temperature_c})
-    print("| part | MAPE % on 2013, realised weather | refit s |\n|---|---|---|")
-    for name in ("LightGBM alone", "ridge", "LightGBM on the ridge"):
-        errors: list[Array] = []
-        seconds: list[float] = []
-        for month in range(1, 13):
-            first = date(2013, month, 1)
-            last = date(2013 + month // 12, month % 12 + 1, 1) - timedelta(days=1)
-            gate = utility.gate_closure_of(first)
-            history = frame[frame.index < gate]
-            began = time.process_time()
-            whole = LightGBMForecaster().fit(history, utility) if name == "LightGBM on the ridge" else None
-            part = _Part(name).fit(history, utility) if whole is None else None
-            seconds.append(time.process_time() - began)
-            for day in days_between(first, last):
-                table = feature_room.build(known_until_gate(frame, utility, day), utility, [day])
-                centre = (
-                    part.centre(table) if part is not None else whole.predict_features(table)["forecast_mw"].to_numpy()  # type: ignore[union-attr]
-                )
-                actual = dataset.demand_mw.loc[table.index].to_numpy()
-                errors.append(np.abs(centre - actual) / actual)
-        print(f"| {name} | {np.concatenate(errors).mean() * 100:.2f} | {np.mean(seconds):.2f} |", flush=True)
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--year", type=int, default=2013)
+    year = parser.parse_args().year
+    print(f"| member alone, {year}, realised weather | MAPE % | pinball MW | refit s | day ms |\n|---|---|---|---|---|")
+    for name in SETTINGS:
+        found = alone(measured, name, year)
+        cost = f"{found['refit_s']:.2f} | {found['day_ms']:.1f}"
+        print(f"| {name} | {found['mape_percent']:.2f} | {found['pinball_mw']:.1f} | {cost} |", flush=True)
 
 
 if __name__ == "__main__":

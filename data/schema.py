@@ -30,6 +30,7 @@ Flags = np.ndarray[tuple[int, ...], np.dtype[np.bool_]]
 TIMESTAMP = "timestamp"
 DEMAND_MW = "demand_mw"
 TEMPERATURE_C = "temperature_c"
+FORECAST_TEMPERATURE_C = "forecast_temperature_c"
 AVAILABLE_AT = "available_at"
 PROVIDER = "provider"
 ISSUED_AT = "issued_at"
@@ -46,8 +47,9 @@ NO_DELAY = pd.Timedelta(0)
 class Utility:
     """Whose demand is forecast: its clock, its calendar, its market's gate closure.
 
-    step: length of one interval, 5 min to 1 h. gate_closure: local time on the day before delivery after which nothing
-    new may be used. holidays: local dates. demand_delay: how long after an interval's end its demand is known.
+    step: length of one interval, 5 min to 1 h. gate_closure: local time after which nothing new may be used, `lead_days`
+    before the day of delivery (0: the same day). holidays: local dates. demand_delay: how long after an interval's end its
+    demand is known.
     """
 
     timezone: str
@@ -55,6 +57,7 @@ class Utility:
     gate_closure: time = time(9, 0)
     holidays: frozenset[date] = field(default_factory=frozenset)
     demand_delay: pd.Timedelta = NO_DELAY
+    lead_days: int = 1
 
     @property
     def zone(self) -> ZoneInfo:
@@ -71,11 +74,11 @@ class Utility:
         return index.tz_convert(self.zone)
 
     def gate_closure_of(self, day: date) -> pd.Timestamp:
-        """UTC moment at which the forecast for local day `day` closes: `gate_closure` on the day before.
+        """UTC moment at which the forecast for local day `day` closes: `gate_closure`, `lead_days` earlier.
 
         A wall time that daylight saving skips is read as the moment the clocks move; one that it repeats, as the first.
         """
-        return _to_utc(pd.Timestamp(day) - pd.Timedelta(days=1), self.gate_closure, self.zone)
+        return _to_utc(pd.Timestamp(day) - pd.Timedelta(days=self.lead_days), self.gate_closure, self.zone)
 
     def day_index(self, day: date) -> pd.DatetimeIndex:
         """UTC starts of every interval of local day `day`: 23, 24 or 25 hours of them."""

@@ -4,21 +4,31 @@ from __future__ import annotations
 
 import pandas as pd
 
-from data.schema import DEMAND_MW, TEMPERATURE_C, TIMESTAMP, Utility
+from data.schema import DEMAND_MW, FORECAST_TEMPERATURE_C, TEMPERATURE_C, TIMESTAMP, Utility
 
-LONGEST_TRAINING = pd.Timedelta(days=913)
+LONGEST_TRAINING = pd.Timedelta(days=1096)
 
 
-def assemble(demand_mw: pd.Series, temperature_c: pd.Series, utility: Utility, as_of: pd.Timestamp) -> pd.DataFrame:
-    """The last two and a half years before `as_of`: index UTC, regular; columns `demand_mw`, `temperature_c`.
+def assemble(
+    demand_mw: pd.Series,
+    temperature_c: pd.Series,
+    utility: Utility,
+    as_of: pd.Timestamp,
+    forecast_temperature_c: pd.Series | None = None,
+) -> pd.DataFrame:
+    """The last three years before `as_of`: index UTC, regular; columns `demand_mw`, `temperature_c`, and where it is given
+    `forecast_temperature_c`, what had been forecast by the gate closure of each interval's own day.
 
-    Both series hold only what was known at `as_of` (`meters.demand_as_of`, `weather_fusion.known_at`); nothing later is
+    All series hold only what was known at `as_of` (`meters.demand_as_of`, `weather_fusion.known_at`); nothing later is
     let through either way. Gaps stay NaN.
     """
     end = min(demand_mw.index[-1], as_of - utility.step)
     index = pd.date_range(demand_mw.index[0], end, freq=utility.step, name=TIMESTAMP)
     index = index[index >= as_of - LONGEST_TRAINING]
-    return pd.DataFrame({DEMAND_MW: demand_mw.reindex(index), TEMPERATURE_C: temperature_c.reindex(index)}, index=index)
+    columns = {DEMAND_MW: demand_mw.reindex(index), TEMPERATURE_C: temperature_c.reindex(index)}
+    if forecast_temperature_c is not None:
+        columns[FORECAST_TEMPERATURE_C] = forecast_temperature_c.reindex(index)
+    return pd.DataFrame(columns, index=index)
 
 
 def with_forecast(history: pd.DataFrame, temperature_c: pd.Series) -> pd.DataFrame:

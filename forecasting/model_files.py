@@ -7,27 +7,32 @@ before it calls `load`: LightGBM's parser aborts the process on many malformed t
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from datetime import date, time
+from collections.abc import Callable, Mapping
+from datetime import date
 from typing import Any
 
 import lightgbm as lgb
 import numpy as np
-import pandas as pd
 
-from data.schema import Array, Utility
+from forecasting.arrays import array, packed, utility_from_json, utility_to_json
+from forecasting.ensemble import EnsembleForecaster
 from forecasting.errors import ModelFileRefused
-from forecasting.lightgbm_forecaster import LightGBMForecaster
-from forecasting.linear_base import LinearBase
+from forecasting.kernel_learning import Kernel
+from forecasting.kernel_member import BlockModel, KernelMember
+from forecasting.lightgbm_member import LightGBMMember
+from forecasting.linear_member import LinearMember
+from forecasting.member import Member
 from forecasting.prophet_forecaster import ProphetForecaster, quiet
+from forecasting.recent import Achieved
+from forecasting.spread import Spread
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 MODEL_JSON = "model.json"
-HALVES = ("booster-a.txt", "booster-b.txt")
-SPREAD = "spread.txt"
+BOOSTER = "booster.txt"
 PROPHET_JSON = "prophet.json"
 
-Restorable = LightGBMForecaster | ProphetForecaster
+Restorable = EnsembleForecaster | ProphetForecaster
+Content = Mapping[str, Any]
 
 
 def dump(forecaster: Restorable) -> dict[str, bytes]:
@@ -36,7 +41,7 @@ def dump(forecaster: Restorable) -> dict[str, bytes]:
         "format": FORMAT_VERSION,
         "forecaster": forecaster.name,
         "seed": forecaster.seed,
-        "utility": _utility_to_json(forecaster.utility_),
+        "utility": utility_to_json(forecaster.utility_),
     }
     if isinstance(forecaster, ProphetForecaster):
         with quiet():
@@ -45,21 +50,34 @@ def dump(forecaster: Restorable) -> dict[str, bytes]:
             text = model_to_json(forecaster.model_)
         content["miss_mw"] = forecaster.miss_mw_.tolist()
         return {MODEL_JSON: _json(content), PROPHET_JSON: text.encode()}
-    base = forecaster.linear_
+    members = dict(zip(forecaster.member_names, forecaster.members_, strict=True))
     content |= {
+        "order": list(forecaster.member_names),
+        "members": {name: _dump_member(member) for name, member in members.items()},
         "scale_mw": forecaster.scale_mw_,
-        "scores": forecaster.scores_.tolist(),
-        "linear": {
-            "columns": list(base.columns),
-            "knots": {name: list(values) for name, values in base.knots.items()},
-            "centre": base.centre.tolist(),
-            "spread": base.spread.tolist(),
-            "coefficients": base.coefficients.tolist(),
+        "usual_mw": forecaster.usual_mw_,
+        "weights": forecaster.weights_.tolist(),
+        "usual_error": forecaster.usual_error_.tolist(),
+        "share": forecaster.share_,
+        "sharper": forecaster.sharper_,
+        "spread": {
+            "bounds": list(forecaster.spread_.bounds) if np.isfinite(forecaster.spread_.bounds).all() else None,
+            "usual": packed(forecaster.spread_.usual),
+            "kind": forecaster.spread_.kind.tolist(),
+            "scores": forecaster.spread_.scores.tolist(),
+        },
+        "achieved": {
+            "days": [day.isoformat() for day in forecaster.achieved_.days],
+            "said": packed(forecaster.achieved_.said),
+            "drawn": packed(forecaster.achieved_.drawn),
+            "spread": packed(forecaster.achieved_.spread),
         },
     }
-    files = {MODEL_JSON: _json(content), SPREAD: forecaster.spread_.model_to_string().encode()}
-    texts = (booster.model_to_string().encode() for booster in forecaster.boosters_)
-    return files | dict(zip(HALVES, texts, strict=True))
+    files = {MODEL_JSON: _json(content)}
+    for member in members.values():
+        if isinstance(member, LightGBMMember):
+            files[BOOSTER] = member.booster_.model_to_string().encode()
+    return files
 
 
 def load(files: Mapping[str, bytes]) -> Restorable:
@@ -70,65 +88,125 @@ def load(files: Mapping[str, bytes]) -> Restorable:
             raise ModelFileRefused(f"format {content['format']} is not known", part=MODEL_JSON)
         if content["forecaster"] == ProphetForecaster.name:
             return _load_prophet(content, files)
-        return _load_lightgbm(content, files)
+        return _load_ensemble(content, files)
     except (AttributeError, KeyError, TypeError, ValueError, lgb.basic.LightGBMError) as error:
         raise ModelFileRefused(f"not a model of format {FORMAT_VERSION}: {error}", part=MODEL_JSON) from error
 
 
-def _load_prophet(content: Mapping[str, Any], files: Mapping[str, bytes]) -> ProphetForecaster:
+def _load_prophet(content: Content, files: Mapping[str, bytes]) -> ProphetForecaster:
     forecaster = ProphetForecaster(seed=int(content["seed"]))
-    forecaster.utility_ = _utility_from_json(content["utility"])
+    forecaster.utility_ = utility_from_json(content["utility"])
     with quiet():
         from prophet.serialize import model_from_json  # noqa: PLC0415 (slow to import, rarely needed)
 
         forecaster.model_ = model_from_json(files[PROPHET_JSON].decode())
-    forecaster.miss_mw_ = _array(content["miss_mw"])
+    forecaster.miss_mw_ = array(content["miss_mw"])
     return forecaster
 
 
-def _load_lightgbm(content: Mapping[str, Any], files: Mapping[str, bytes]) -> LightGBMForecaster:
-    linear = content["linear"]
-    forecaster = LightGBMForecaster(seed=int(content["seed"]))
-    forecaster.utility_ = _utility_from_json(content["utility"])
+def _load_ensemble(content: Content, files: Mapping[str, bytes]) -> EnsembleForecaster:
+    names = tuple(content["order"])
+    forecaster = EnsembleForecaster(str(content["forecaster"]), names, seed=int(content["seed"]))
+    forecaster.utility_ = utility_from_json(content["utility"])
+    forecaster.members_ = tuple(_LOADERS[name](content["members"][name], files) for name in names)
     forecaster.scale_mw_ = float(content["scale_mw"])
-    forecaster.scores_ = _array(content["scores"])
-    forecaster.linear_ = LinearBase(
-        columns=tuple(linear["columns"]),
-        knots={name: tuple(values) for name, values in linear["knots"].items()},
-        centre=_array(linear["centre"]),
-        spread=_array(linear["spread"]),
-        coefficients=_array(linear["coefficients"]),
+    forecaster.usual_mw_ = float(content["usual_mw"])
+    forecaster.weights_ = array(content["weights"])
+    forecaster.usual_error_ = array(content["usual_error"])
+    forecaster.share_ = float(content["share"])
+    forecaster.sharper_ = float(content["sharper"])
+    spread = content["spread"]
+    unknown = (float("nan"),) * 3
+    cold, mild, warm = unknown if spread["bounds"] is None else (float(bound) for bound in spread["bounds"])
+    forecaster.spread_ = Spread((cold, mild, warm), array(spread["usual"]), array(spread["kind"]), array(spread["scores"]))
+    achieved = content["achieved"]
+    forecaster.achieved_ = Achieved(
+        tuple(date.fromisoformat(day) for day in achieved["days"]),
+        array(achieved["said"]),
+        array(achieved["drawn"]),
+        array(achieved["spread"]),
     )
-    forecaster.boosters_ = tuple(lgb.Booster(model_str=files[name].decode()) for name in HALVES)
-    forecaster.spread_ = lgb.Booster(model_str=files[SPREAD].decode())
     return forecaster
 
 
-def _array(values: object) -> Array:
-    array = np.array(values, dtype=np.float64)
-    if not np.isfinite(array).all():
-        raise ValueError("numbers that are not finite")
-    return array
+def _dump_member(member: Member) -> dict[str, Any]:
+    if isinstance(member, LinearMember):
+        return _dump_linear(member)
+    if isinstance(member, LightGBMMember):
+        return {"line": _dump_linear(member.line_)}
+    if isinstance(member, KernelMember):
+        return _dump_kernel(member)
+    raise TypeError(f"no file format for {type(member).__name__}")
 
 
-def _utility_to_json(utility: Utility) -> dict[str, Any]:
+def _dump_linear(member: LinearMember) -> dict[str, Any]:
     return {
-        "timezone": utility.timezone,
-        "step_minutes": int(utility.step / pd.Timedelta(minutes=1)),
-        "gate_closure": utility.gate_closure.isoformat(),
-        "holidays": sorted(day.isoformat() for day in utility.holidays),
-        "demand_delay_minutes": int(utility.demand_delay / pd.Timedelta(minutes=1)),
+        "columns": list(member.columns_),
+        "knots": {name: list(values) for name, values in member.knots_.items()},
+        "centre": packed(member.centre_),
+        "spread": packed(member.spread_),
+        "coefficients": packed(member.coefficients_),
     }
 
 
-def _utility_from_json(content: Mapping[str, Any]) -> Utility:
-    return Utility(
-        timezone=content["timezone"],
-        step=pd.Timedelta(minutes=content["step_minutes"]),
-        gate_closure=time.fromisoformat(content["gate_closure"]),
-        holidays=frozenset(date.fromisoformat(day) for day in content["holidays"]),
-        demand_delay=pd.Timedelta(minutes=content["demand_delay_minutes"]),
+def _dump_kernel(member: KernelMember) -> dict[str, Any]:
+    kernel = member.kernel_
+    return {
+        "kernel": {"length": kernel.length, "line": kernel.line, "noise": kernel.noise},
+        "blocks": [
+            {
+                "widths": list(model.widths),
+                "centre": packed(model.centre),
+                "spread": packed(model.spread),
+                "days": packed(model.standard, single=True),
+                "weights": packed(model.weights),
+                "usual": packed(model.usual),
+            }
+            for model in member.models_
+        ],
+    }
+
+
+def _load_linear(content: Content, _files: Mapping[str, bytes]) -> LinearMember:
+    member = LinearMember()
+    member.columns_ = tuple(content["columns"])
+    member.knots_ = {name: tuple(float(knot) for knot in values) for name, values in content["knots"].items()}
+    member.centre_ = array(content["centre"])
+    member.spread_ = array(content["spread"])
+    member.coefficients_ = array(content["coefficients"])
+    return member
+
+
+def _load_kernel(content: Content, _files: Mapping[str, bytes]) -> KernelMember:
+    member = KernelMember()
+    member.kernel_ = Kernel(**content["kernel"])
+    member.models_ = tuple(
+        BlockModel.of(
+            member.kernel_,
+            tuple(int(width) for width in block["widths"]),
+            array(block["centre"]),
+            array(block["spread"]),
+            array(block["days"]),
+            array(block["weights"]),
+            array(block["usual"]),
+        )
+        for block in content["blocks"]
     )
+    return member
+
+
+def _load_lightgbm(content: Content, files: Mapping[str, bytes]) -> LightGBMMember:
+    member = LightGBMMember()
+    member.line_ = _load_linear(content["line"], files)
+    member.booster_ = lgb.Booster(model_str=files[BOOSTER].decode())
+    return member
+
+
+_LOADERS: Mapping[str, Callable[[Content, Mapping[str, bytes]], Member]] = {
+    "linear": _load_linear,
+    "kernel": _load_kernel,
+    "lightgbm": _load_lightgbm,
+}
 
 
 def _json(content: Mapping[str, Any]) -> bytes:

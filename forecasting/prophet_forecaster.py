@@ -12,7 +12,7 @@ import logging
 import warnings
 from collections.abc import Iterator
 from datetime import date, timedelta
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
@@ -32,8 +32,8 @@ GATE_TO_MIDNIGHT_DAYS = 2
 class ProphetForecaster:
     """Day-ahead demand from calendar and recent level alone. seed: of Stan's optimiser."""
 
-    name: ClassVar[str] = "prophet"
-    needs_weather: ClassVar[bool] = False
+    name = "prophet"
+    needs_weather = False
 
     def __init__(self, seed: int = 1) -> None:
         self.seed = seed
@@ -56,7 +56,7 @@ class ProphetForecaster:
     def predict(self, known: pd.DataFrame, day: date) -> pd.DataFrame:
         """Forecast local day `day` from demand before its gate closure; temperature is not read."""
         index = self.utility_.day_index(day)
-        recent = known[DEMAND_MW].loc[index[0] - CORRECTION - timedelta(days=1) :].dropna()
+        recent = known[DEMAND_MW].loc[index[0] - CORRECTION - timedelta(days=self.utility_.lead_days) :].dropna()
         known_from = pd.DatetimeIndex(recent.index) + self.utility_.step + self.utility_.demand_delay
         recent = recent[known_from <= self.utility_.gate_closure_of(day)]
         path = self._path(recent.index.append(index))

@@ -2,24 +2,32 @@
 
 No station, no keys: files in, predictions out. Nothing is known to a forecast but what had been issued by its gate closure;
 a weather source without any forecasts in it is taken as perfect foresight, and the answer says so.
+
+A month is one job: a fit at its first gate closure, then its days. Months know nothing of each other, so they may run side
+by side and give the same numbers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+import os
+import signal
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
+from functools import partial
+from itertools import groupby
+from multiprocessing import active_children, get_context, parent_process
+from threading import Thread
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from data.meters import demand_as_of
 from data.schema import (
     DEMAND_MW,
-    ISSUED_AT,
-    PROVIDER,
-    TEMPERATURE_C,
     TIMESTAMP,
     VALID_AT,
     Utility,
@@ -27,23 +35,33 @@ from data.schema import (
     providers_of,
 )
 from data.training_set import assemble, with_forecast
-from data.weather_fusion import Profiles, fuse, known_at, learn_profiles
+from data.weather_fusion import Profiles, known_at, learn_profiles
 from forecasting.baselines import SeasonalNaive
+from forecasting.ensemble import ENSEMBLE, MEMBERS, NEEDED_DAYS, forecaster_named
 from forecasting.errors import TooLittleHistory
-from forecasting.features import LOOKBACK_DAYS
 from forecasting.forecaster import FORECAST_MW, QUANTILE_COLUMNS, Forecaster
-from forecasting.lightgbm_forecaster import LightGBMForecaster
 from forecasting.metrics import score
 from forecasting.prophet_forecaster import ProphetForecaster
+from pipeline.backtest_weather import forecasts_as_issued, fused_temperature, temperatures_by_day
 from pipeline.errors import PipelineError
+from security.errors import GridwardError
+
+SHORTEST_HORIZON = pd.Timedelta(hours=1)
+LONGEST_HORIZON = pd.Timedelta(days=7)
+LONGEST_LEAD_DAYS = 7
+
 
 FORECASTERS: Mapping[str, Callable[[int], Forecaster]] = {
-    LightGBMForecaster.name: LightGBMForecaster,
+    **{name: partial(forecaster_named, name) for name in (ENSEMBLE, *MEMBERS)},
     ProphetForecaster.name: ProphetForecaster,
     SeasonalNaive.name: lambda _seed: SeasonalNaive(),
 }
 ACTUAL_MW = "actual_mw"
-COLUMNS = ("origin", TIMESTAMP, ACTUAL_MW, FORECAST_MW, *QUANTILE_COLUMNS)
+ORIGIN = "origin"
+COLUMNS = (ORIGIN, TIMESTAMP, ACTUAL_MW, FORECAST_MW, *QUANTILE_COLUMNS)
+
+Progress = Callable[[str, float], None]
+_ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
 
 @dataclass(frozen=True)
@@ -58,56 +76,119 @@ class BacktestInput:
 
 @dataclass(frozen=True)
 class BacktestResult:
-    """predictions: columns `origin` (gate closure, UTC), `timestamp`, `actual_mw`, `forecast_mw`, `q10` … `q90` [MW]."""
+    """predictions: columns `origin` (gate closure, UTC), `timestamp`, `actual_mw`, `forecast_mw`, `q10` … `q90` [MW].
 
+    scores: `forecasting.metrics.score` over all of them; notes: what the reader of the scores should know.
+    """
+
+    forecaster: str
     predictions: pd.DataFrame
     scores: dict[str, float]
     notes: list[str]
+
+
+@dataclass(frozen=True)
+class MonthOrder:
+    """One job: forecast `days`, whose gate closures lie in one month, with a model fitted at the first of them.
+
+    lead_days: from the gate closure's day to the forecast one; horizon: how long after the gate closure forecasts end, None
+    for whole days.
+    """
+
+    days: tuple[date, ...]
+    forecaster: str
+    seed: int
+    lead_days: int = 1
+    horizon: pd.Timedelta | None = None
 
 
 def run(
     source: BacktestInput,
     start: date,
     end: date,
-    forecaster: str = LightGBMForecaster.name,
-    progress: Callable[[str, float], None] = lambda _stage, _share: None,
+    forecaster: str = ENSEMBLE,
+    progress: Progress = lambda _stage, _share: None,
     seed: int = 1,
+    jobs: int = 1,
+    horizon: pd.Timedelta | None = None,
 ) -> BacktestResult:
     """Forecast local days `start` to `end`, refitting at each month's first gate closure.
 
-    progress: called with a stage and the share done. Raises PipelineError for an impossible period or forecaster,
-    TooLittleHistory when demand begins too late for it.
+    progress: called with a stage and the share done. jobs: months that run at the same time, each in a process of its own.
+    horizon: from the gate closure before each of these days, forecast so far ahead instead of that day, 1 h to 7 days.
+    Raises PipelineError for an impossible period, forecaster, horizon or number of jobs, TooLittleHistory when demand begins
+    too late for it.
     """
-    make = _maker(forecaster)
+    needs_weather = _maker(forecaster)(seed).needs_weather
     _require_period(source, start, end)
-    needs_weather = make(seed).needs_weather
+    if jobs < 1:
+        raise PipelineError(f"{jobs} jobs cannot do anything", mend="give --jobs 1 or more")
     if needs_weather and source.weather.empty:
         raise PipelineError(f"{forecaster} needs weather", mend="give --weather NAME=FILE, or --forecaster prophet")
-    days = days_between(start, end)
-    answers: list[pd.DataFrame] = []
-    fitted: Forecaster | None = None
-    profiles = Profiles({})
-    for number, day in enumerate(days):
-        gate = source.utility.gate_closure_of(day)
-        if fitted is None or day.day == 1:
-            progress(f"fitting for {day:%Y-%m}", number / len(days))
-            profiles = _profiles(source, gate) if needs_weather else profiles
-            fitted = make(seed).fit(_history(source, gate, profiles), source.utility)
-        known = _known(source, day, gate, profiles)
-        answers.append(fitted.predict(known, day).assign(origin=gate))
-        progress(f"{day:%Y-%m-%d}", (number + 1) / len(days))
-    predictions = pd.concat(answers).reset_index()
+    orders = _orders(source.utility, (start, end), forecaster, seed, horizon)
+    if min(jobs, len(orders)) == 1:
+        answers = _in_turn(source, orders, progress)
+    else:
+        answers = _side_by_side(source, orders, progress, min(jobs, len(orders)))
+    predictions = pd.concat(answers).reset_index().sort_values([ORIGIN, TIMESTAMP], kind="stable", ignore_index=True)
     actual = _final_demand(source.demand)
     predictions[ACTUAL_MW] = actual.reindex(pd.DatetimeIndex(predictions[TIMESTAMP])).to_numpy()
-    frame = predictions.set_index(TIMESTAMP)
-    scores = {name: round(value, 4) for name, value in score(frame[ACTUAL_MW], frame.drop(columns=ACTUAL_MW)).items()}
-    return BacktestResult(predictions[list(COLUMNS)], scores, _notes(source))
+    # The demand from before the period too: the week before is what skill is measured against.
+    scores = {name: round(value, 4) for name, value in score(actual, predictions.set_index(TIMESTAMP)).items()}
+    return BacktestResult(forecaster, predictions[list(COLUMNS)], scores, _notes(source, predictions))
+
+
+def forecast_month(source: BacktestInput, order: MonthOrder, told: Callable[[str, int], None]) -> pd.DataFrame:
+    """Fit, then forecast each day: index `timestamp`, columns `origin`, `forecast_mw`, `q10` … `q90`.
+
+    told: called with a stage and the number of days done.
+    """
+    utility = replace(source.utility, lead_days=order.lead_days)
+    source = replace(source, utility=utility)
+    gate = utility.gate_closure_of(order.days[0])
+    told(f"fitting for {order.days[0]:%Y-%m}", 0)
+    model = FORECASTERS[order.forecaster](order.seed)
+    profiles = _profiles(source, gate) if model.needs_weather else Profiles({})
+    fitted = model.fit(_history(source, gate, profiles), utility)
+    temperatures = temperatures_by_day(source.weather, source.perfect_foresight, profiles, utility, order.days)
+    answers = []
+    for number, (day, temperature_c) in enumerate(zip(order.days, temperatures, strict=True)):
+        gate = utility.gate_closure_of(day)
+        demand = demand_as_of(source.demand.loc[temperature_c.index[0] : gate], gate)
+        known = with_forecast(demand.to_frame(DEMAND_MW), temperature_c)
+        answer = fitted.predict(known, day).assign(**{ORIGIN: gate})
+        if order.horizon is not None:
+            answer = answer.loc[gate : gate + order.horizon - utility.step]
+        answers.append(answer)
+        told(f"{day:%Y-%m-%d}", number + 1)
+    return pd.concat(answers)
 
 
 def _maker(name: str) -> Callable[[int], Forecaster]:
     if name not in FORECASTERS:
         raise PipelineError(f"no forecaster {name!r}", mend=f"use one of {', '.join(FORECASTERS)}")
     return FORECASTERS[name]
+
+
+def _orders(
+    utility: Utility, period: tuple[date, date], forecaster: str, seed: int, horizon: pd.Timedelta | None
+) -> list[MonthOrder]:
+    """One job a month; with a horizon, one for each day that it reaches into."""
+    if horizon is not None and not SHORTEST_HORIZON <= horizon <= LONGEST_HORIZON:
+        raise PipelineError(f"a horizon of {horizon}", mend="give 1 h to 7 days")
+    reach = 0
+    if horizon is not None:
+        into_day = pd.Timedelta(hours=utility.gate_closure.hour, minutes=utility.gate_closure.minute)
+        # The clock may move by an hour on the way.
+        reach = int((into_day + horizon + pd.Timedelta(hours=1)) // pd.Timedelta(days=1))
+    orders = []
+    for _, days in groupby(days_between(*period), key=lambda day: (day.year, day.month)):
+        month = list(days)
+        leads = [1] if horizon is None else range(min(reach, LONGEST_LEAD_DAYS) + 1)
+        for lead in leads:
+            target = tuple(day + timedelta(days=lead - 1) for day in month)
+            orders.append(MonthOrder(target, forecaster, seed, lead, horizon))
+    return orders
 
 
 def _require_period(source: BacktestInput, start: date, end: date) -> None:
@@ -125,27 +206,12 @@ def _require_period(source: BacktestInput, start: date, end: date) -> None:
 def _history(source: BacktestInput, gate: pd.Timestamp, profiles: Profiles) -> pd.DataFrame:
     demand = demand_as_of(source.demand, gate)
     if demand.empty:
-        raise TooLittleHistory(found_days=0, needed_days=LOOKBACK_DAYS)
-    temperature = pd.Series(index=demand.index, dtype=float)
-    if not source.weather.empty:
-        wide = known_at(source.weather, gate, demand.index[0], gate - source.utility.step, source.utility.step)
-        temperature = _fused(wide, profiles, source.utility)
-    return assemble(demand, temperature, source.utility, gate)
-
-
-def _known(source: BacktestInput, day: date, gate: pd.Timestamp, profiles: Profiles) -> pd.DataFrame:
-    utility = source.utility
-    start = utility.day_index(day - timedelta(days=LOOKBACK_DAYS + 1))[0]
-    end = utility.day_index(day)[-1]
-    demand = demand_as_of(source.demand.loc[start:gate], gate)
-    temperature = pd.Series(index=pd.date_range(start, end, freq=utility.step), dtype=float)
-    if not source.weather.empty:
-        nearby = source.weather[(source.weather[VALID_AT] >= start) & (source.weather[VALID_AT] <= end)]
-        # Perfect foresight: the realised value is let through as if it had been issued at the gate closure.
-        foreseen = nearby[PROVIDER].isin(source.perfect_foresight)
-        nearby = nearby.assign(**{ISSUED_AT: nearby[ISSUED_AT].where(~foreseen, gate)})
-        temperature = _fused(known_at(nearby, gate, start, end, utility.step), profiles, utility)
-    return with_forecast(demand.to_frame(DEMAND_MW), temperature)
+        raise TooLittleHistory(found_days=0, needed_days=NEEDED_DAYS)
+    if source.weather.empty:
+        return assemble(demand, pd.Series(index=demand.index, dtype=float), source.utility, gate)
+    wide = known_at(source.weather, gate, demand.index[0], gate - source.utility.step, source.utility.step)
+    issued = forecasts_as_issued(source.weather, source.perfect_foresight, profiles, source.utility, gate)
+    return assemble(demand, fused_temperature(wide, profiles, source.utility), source.utility, gate, issued)
 
 
 def _profiles(source: BacktestInput, gate: pd.Timestamp) -> Profiles:
@@ -156,19 +222,12 @@ def _profiles(source: BacktestInput, gate: pd.Timestamp) -> Profiles:
     return learn_profiles(known_at(source.weather, gate, start, end, source.utility.step), source.utility)
 
 
-def _fused(wide: pd.DataFrame, profiles: Profiles, utility: Utility) -> pd.Series:
-    if not wide.notna().to_numpy().any():
-        return pd.Series(np.nan, index=wide.index, name=TEMPERATURE_C)
-    fused: pd.Series = fuse(wide, profiles, utility, [str(name) for name in wide.columns])[TEMPERATURE_C]
-    return fused
-
-
 def _final_demand(demand: pd.DataFrame) -> pd.Series:
     final: pd.Series = demand.loc[~demand.index.duplicated(keep="last"), DEMAND_MW]
     return final
 
 
-def _notes(source: BacktestInput) -> list[str]:
+def _notes(source: BacktestInput, predictions: pd.DataFrame) -> list[str]:
     notes = [
         f"weather {name} holds no forecasts: its realised values were taken as perfect foresight"
         for name in source.perfect_foresight
@@ -176,4 +235,104 @@ def _notes(source: BacktestInput) -> list[str]:
     sources: list[Any] = providers_of(source.weather) if not source.weather.empty else []
     if len(sources) > 1:
         notes.append(f"{len(sources)} weather sources were fused: {', '.join(sources)}")
+    without_mape = int((predictions[ACTUAL_MW] <= 0).sum())
+    if without_mape:
+        told = f"demand is zero or negative in {without_mape} of {len(predictions)} intervals"
+        notes.append(f"{told}, where MAPE is undefined: wape_percent stands in its place")
     return notes
+
+
+def _in_turn(source: BacktestInput, orders: Sequence[MonthOrder], progress: Progress) -> list[pd.DataFrame]:
+    total, before = sum(len(order.days) for order in orders), 0
+
+    def told(stage: str, days: int) -> None:
+        progress(stage, (before + days) / total)
+
+    answers = []
+    for order in orders:
+        answers.append(forecast_month(source, order, told))
+        before += len(order.days)
+    return answers
+
+
+def _side_by_side(source: BacktestInput, orders: Sequence[MonthOrder], progress: Progress, jobs: int) -> list[pd.DataFrame]:
+    """Every order in one of `jobs` processes, each given the source once. What fails first, or Ctrl-C, ends them all."""
+    others = set(active_children())
+    total, done = sum(len(order.days) for order in orders), 0
+    progress(f"{len(orders)} months, {jobs} at a time", 0.0)
+    pool = ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=_take, initargs=(source,))
+    try:
+        with _for_workers():
+            working = [pool.submit(_work, order) for order in orders]
+        answers = []
+        # In order of the months, so that of several refusals always the same one is told.
+        for order, future in zip(orders, working, strict=True):
+            answers.append(_answer(future.result()))
+            done += len(order.days)
+            progress(f"{order.days[0]:%Y-%m} is done", done / total)
+        return answers
+    except BrokenProcessPool:
+        raise PipelineError("a month's process ended before its time", mend="give fewer --jobs, each needs memory") from None
+    finally:
+        if done < total:
+            for process in set(active_children()) - others:
+                process.terminate()
+        pool.shutdown(cancel_futures=True)
+
+
+@dataclass(frozen=True)
+class _Refusal:
+    """An error on its way between processes: those with arguments of their own cannot be sent as they are."""
+
+    kind: type[GridwardError]
+    facts: dict[str, Any]
+
+
+# What a worker process was given when it began.
+_GIVEN: list[BacktestInput] = []
+
+
+def _take(source: BacktestInput) -> None:
+    _GIVEN.append(source)
+    Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """Were the parent killed, nobody would ever end this process."""
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _work(order: MonthOrder) -> pd.DataFrame | _Refusal:
+    try:
+        return forecast_month(_GIVEN[0], order, lambda _stage, _days: None)
+    except GridwardError as error:
+        return _Refusal(type(error), vars(error))
+
+
+def _answer(answer: pd.DataFrame | _Refusal) -> pd.DataFrame:
+    if isinstance(answer, _Refusal):
+        error = answer.kind.__new__(answer.kind)
+        vars(error).update(answer.facts)
+        raise error
+    return answer
+
+
+@contextmanager
+def _for_workers() -> Iterator[None]:
+    """Processes that are started meanwhile compute on one thread and are deaf to Ctrl-C.
+
+    A terminal's Ctrl-C reaches them all; the one that started the others hears it and ends them, in silence.
+    """
+    before = {name: os.environ[name] for name in _ONE_THREAD if name in os.environ}
+    os.environ.update(_ONE_THREAD)
+    heard = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, heard)
+        for name in _ONE_THREAD:
+            del os.environ[name]
+        os.environ.update(before)

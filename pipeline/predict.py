@@ -17,7 +17,8 @@ from data.provenance import ForecastRecord, record_forecast, source_list
 from data.schema import DEMAND_MW, VALID_AT, Utility
 from data.training_set import with_forecast
 from data.weather_fusion import exclude, known_at
-from forecasting.features import LOOKBACK_DAYS
+from forecasting.day_grid import LOOKBACK_DAYS, WINDOW_DAYS
+from forecasting.ensemble import EnsembleForecaster
 from forecasting.forecaster import FORECAST_MW
 from pipeline.database import transaction
 from pipeline.errors import DayNotForecastable
@@ -28,15 +29,14 @@ from pipeline.weather_policy import temperature_by
 
 NO_WEATHER = "none"
 LONGEST_FORECAST_GAP = 0.1
-# The slowest smoothing of temperature (forecasting.features) has forgotten all but 1 % of what lies further back.
-WEATHER_LOOKBACK = timedelta(days=15)
 OLDEST_DEMAND = pd.Timedelta(days=2)
 
 
 @dataclass(frozen=True)
 class DayForecast:
     """A forecast and what it was made from. frame: see forecasting.forecaster; weather: the policy, or `none`;
-    sources: the providers whose forecasts of that day were used.
+    sources: the providers whose forecasts of that day were used; explanation: the frame taken apart by driver [MW]
+    (forecasting.explain), when it was asked for and the forecaster can.
     """
 
     forecast_id: str
@@ -47,6 +47,7 @@ class DayForecast:
     weather: str
     sources: tuple[str, ...]
     frame: pd.DataFrame
+    explanation: pd.DataFrame | None = None
 
     def energy_mwh(self, utility: Utility) -> float:
         """Energy forecast for the whole day [MWh]."""
@@ -59,6 +60,8 @@ def forecast_day(
     fallback: OpenedModel | None,
     excluded_from: Mapping[str, pd.Timestamp],
     day: date,
+    *,
+    explained: bool = False,
 ) -> DayForecast:
     """Forecast local day `day` with nothing known after its gate closure.
 
@@ -69,7 +72,7 @@ def forecast_day(
     demand = _demand_known(readings, day)
     gate = utility.gate_closure_of(day)
     index = utility.day_index(day)
-    start = utility.day_index(day - WEATHER_LOOKBACK)[0]
+    start = utility.day_index(day - timedelta(days=WINDOW_DAYS))[0]
     nearby = readings.weather[(readings.weather[VALID_AT] >= start) & (readings.weather[VALID_AT] <= index[-1])]
     wide = known_at(nearby, gate, start, index[-1], utility.step)
     chosen, weather, sources = model, str(model.contract.policy), list[str]()
@@ -84,7 +87,7 @@ def forecast_day(
         temperature = pd.Series(index=wide.index, dtype=float)
         chosen, weather = fallback, NO_WEATHER
     known = with_forecast(demand.to_frame(DEMAND_MW), temperature)
-    frame = chosen.forecaster.predict(known, day)
+    frame, explanation = _asked(chosen, known, day, explained=explained)
     return DayForecast(
         forecast_id=_name(chosen.model_id, day, weather, sources),
         day=day,
@@ -94,7 +97,16 @@ def forecast_day(
         weather=weather,
         sources=tuple(sources),
         frame=frame,
+        explanation=explanation,
     )
+
+
+def _asked(
+    chosen: OpenedModel, known: pd.DataFrame, day: date, *, explained: bool
+) -> tuple[pd.DataFrame, pd.DataFrame | None]:
+    if explained and isinstance(chosen.forecaster, EnsembleForecaster):
+        return chosen.forecaster.predict_explained(known, day)
+    return chosen.forecaster.predict(known, day), None
 
 
 def record(station: Station, utility: Utility, forecasts: list[DayForecast], requested_by: str) -> None:
@@ -115,7 +127,7 @@ def record(station: Station, utility: Utility, forecasts: list[DayForecast], req
 
 
 def _demand_known(readings: Readings, day: date) -> pd.Series:
-    """The last 30 days of demand as known at the gate closure of `day`. Raises DayNotForecastable."""
+    """The last 52 days of demand as known at the gate closure of `day`. Raises DayNotForecastable."""
     zone = readings.utility.zone
     first = readings.demand.index[0].tz_convert(zone).date() + timedelta(days=LOOKBACK_DAYS + 2)
     last = readings.demand.index[-1].tz_convert(zone).date() + timedelta(days=1)
@@ -123,7 +135,7 @@ def _demand_known(readings: Readings, day: date) -> pd.Series:
     if not first <= day <= last:
         raise refusal
     gate = readings.utility.gate_closure_of(day)
-    start = readings.utility.day_index(day - timedelta(days=LOOKBACK_DAYS + 1))[0]
+    start = readings.utility.day_index(day - timedelta(days=WINDOW_DAYS))[0]
     demand = demand_as_of(readings.demand.loc[start:gate], gate)
     if demand.empty or gate - demand.index[-1] > OLDEST_DEMAND:
         raise refusal

@@ -109,7 +109,7 @@ def retrain_clean(
         backup = restore(station.snapshots, clean.snapshot_id, trusted)
         wide, demand = _laid_on(backup, wide, demand)
     contract = draw_contract(wide, readings.utility, order.policy, excluded_from)
-    trained = train_on(station, readings.utility, demand, wide, contract, order)
+    trained = train_on(station, readings, demand, wide, contract, order)
     _revoke_touched(station, excluded_from, order)
     return trained, backup
 

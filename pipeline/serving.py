@@ -66,13 +66,13 @@ class Serving:
         """The main model that answers now; not always the registry's newest, see `reload`."""
         return self._model.model_id
 
-    def forecast(self, day: date, requested_by: str) -> DayForecast:
+    def forecast(self, day: date, requested_by: str, *, explained: bool = False) -> DayForecast:
         """Forecast a local day and enter it in the ledger and the audit log. Raises DayNotForecastable."""
         gate = self.readings.utility.gate_closure_of(day)
         with transaction(self.station.engine) as session:
             refused = excluded(standings_at(session, self.clock()))
         # One that was found to lie after this day's gate closure is refused for it too: what is known now counts.
-        forecast = forecast_day(self.readings, self._model, self._fallback, refused, day)
+        forecast = forecast_day(self.readings, self._model, self._fallback, refused, day, explained=explained)
         record(self.station, self.readings.utility, [forecast], requested_by)
         note(
             self.station,

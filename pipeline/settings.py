@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Literal
 
 from pydantic import AwareDatetime, Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -20,6 +21,9 @@ class Settings(BaseSettings):
     port: int = Field(default=8420, ge=0, le=65535, description="port the service listens on")
     rate_limit_per_minute: int = Field(default=120, ge=1, description="requests a minute for each caller")
     token_minutes: int = Field(default=60, ge=1, le=720, description="lifetime of a token")
+    forecaster: Literal["ensemble", "linear", "kernel", "lightgbm"] = Field(
+        default="ensemble", description="what is trained: the ensemble, or one member of it alone"
+    )
     replay_at: AwareDatetime | None = Field(
         default=None, description="replay: act as if it were this moment (ISO 8601 with offset); tokens keep real time"
     )

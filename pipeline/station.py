@@ -9,6 +9,7 @@ from pathlib import Path
 
 from sqlalchemy import Engine
 
+from forecasting.ensemble import ENSEMBLE
 from pipeline.database import make_engine, transaction
 from pipeline.settings import Settings
 from security.audit_log import append, sign_head
@@ -21,11 +22,13 @@ OWNER = "station"
 
 @dataclass(frozen=True)
 class Station:
-    """What every stage works on. Readings, snapshots and models are folders below `home`."""
+    """What every stage works on. Readings, snapshots and models are folders below `home`;
+    forecaster: what is trained, as `forecasting.ensemble.forecaster_named` names it."""
 
     home: Path
     engine: Engine
     signers: Mapping[Purpose, Signer]
+    forecaster: str = ENSEMBLE
 
     @property
     def readings(self) -> Path:
@@ -52,7 +55,7 @@ def open_station(settings: Settings) -> Station:
     """Open an installation, making its folders, schema and keys at the first time."""
     engine = make_engine(settings.database_url, settings.home)
     signers = {purpose: load_or_create_signer(settings.home / "keys", purpose) for purpose in OWN_KEYS}
-    station = Station(settings.home, engine, signers)
+    station = Station(settings.home, engine, signers, settings.forecaster)
     now = datetime.now(UTC)
     with transaction(engine) as session:
         for purpose, signer in signers.items():

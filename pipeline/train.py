@@ -11,11 +11,11 @@ import pandas as pd
 from data.errors import NoTrustedWeather
 from data.meters import demand_as_of
 from data.provenance import record_snapshot
-from data.schema import VALID_AT, Utility
+from data.schema import ISSUED_AT, TIMESTAMP, VALID_AT
 from data.snapshots import Snapshot, freeze
 from data.training_set import assemble
-from data.weather_fusion import Profiles, known_at
-from forecasting.lightgbm_forecaster import LightGBMForecaster
+from data.weather_fusion import Profiles, known_at, known_at_gate_closures
+from forecasting.ensemble import EnsembleForecaster, forecaster_named
 from forecasting.prophet_forecaster import ProphetForecaster
 from pipeline import registry
 from pipeline.database import transaction
@@ -24,6 +24,9 @@ from pipeline.provider_standings import excluded, standings_at
 from pipeline.publish import publish
 from pipeline.station import Station, note
 from pipeline.weather_policy import WeatherContract, WeatherPolicy, draw_contract, temperature_by
+
+# Half a year tells how wrong forecasts are, and is read in a moment.
+FORECASTS_LEARNED = pd.Timedelta(days=182)
 
 
 @dataclass(frozen=True)
@@ -47,22 +50,26 @@ def train(station: Station, readings: Readings, order: TrainingOrder) -> registr
     with transaction(station.engine) as session:
         excluded_from = excluded(standings_at(session, order.at))
     contract = draw_contract(wide, readings.utility, order.policy, excluded_from)
-    return train_on(station, readings.utility, demand_as_of(readings.demand, order.as_of), wide, contract, order)
+    return train_on(station, readings, demand_as_of(readings.demand, order.as_of), wide, contract, order)
 
 
 def train_on(
     station: Station,
-    utility: Utility,
+    readings: Readings,
     demand_mw: pd.Series,
     wide: pd.DataFrame,
     contract: WeatherContract,
     order: TrainingOrder,
 ) -> registry.ModelRecord:
-    """Train the main model on these very readings under this contract, publish and activate it."""
+    """Train the main model on this demand and weather under this contract, publish and activate it.
+
+    What the same sources had forecast of the last year tells how far their forecasts can be trusted.
+    """
+    utility = readings.utility
     temperature, sources = temperature_by(contract, wide, utility)
-    training = assemble(demand_mw, temperature, utility, order.as_of)
+    training = assemble(demand_mw, temperature, utility, order.as_of, _forecasts_as_issued(readings, contract, order.as_of))
     snapshot = _freeze(station, training, wide, contract, order, sources)
-    forecaster = LightGBMForecaster(seed=order.seed).fit(training, utility)
+    forecaster = forecaster_named(station.forecaster, order.seed).fit(training, utility)
     return _publish_and_activate(station, forecaster, snapshot, contract, order, role="main")
 
 
@@ -85,6 +92,17 @@ def weather_known(readings: Readings, as_of: pd.Timestamp) -> pd.DataFrame:
     if as_of <= start:
         raise NoTrustedWeather(f"no weather was known on {as_of:%Y-%m-%d}", mend=f"train as of a day after {start:%Y-%m-%d}")
     return known_at(readings.weather, as_of, start, as_of - readings.utility.step, readings.utility.step)
+
+
+def _forecasts_as_issued(readings: Readings, contract: WeatherContract, as_of: pd.Timestamp) -> pd.Series | None:
+    """What had been forecast by each interval's own gate closure, as the contract makes it one; None without forecasts."""
+    step = readings.utility.step
+    index = pd.date_range(as_of - FORECASTS_LEARNED, as_of - step, freq=step, unit="us", name=TIMESTAMP)
+    recent = readings.weather[(readings.weather[VALID_AT] >= index[0]) & (readings.weather[ISSUED_AT] <= as_of)]
+    try:
+        return temperature_by(contract, known_at_gate_closures(recent, readings.utility, index), readings.utility)[0]
+    except NoTrustedWeather:
+        return None
 
 
 def _freeze(
@@ -112,7 +130,7 @@ def _last_used(wide: pd.DataFrame, name: str, contract: WeatherContract) -> pd.T
 
 def _publish_and_activate(
     station: Station,
-    forecaster: LightGBMForecaster | ProphetForecaster,
+    forecaster: EnsembleForecaster | ProphetForecaster,
     snapshot: Snapshot,
     contract: WeatherContract,
     order: TrainingOrder,

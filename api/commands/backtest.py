@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import re
+from collections.abc import Callable
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
@@ -36,6 +39,9 @@ Day = Annotated[datetime, typer.Option(formats=["%Y-%m-%d"], help="A local day; 
 class ForecasterName(StrEnum):
     """Forecasters that can be tried."""
 
+    ENSEMBLE = "ensemble"
+    LINEAR = "linear"
+    KERNEL = "kernel"
     LIGHTGBM = "lightgbm"
     PROPHET = "prophet"
     SEASONAL_NAIVE = "seasonal-naive"
@@ -49,42 +55,70 @@ def backtest(  # noqa: PLR0913, PLR0917 (one parameter an option; only typer cal
     timezone: TimezoneOption = None,
     holidays: HolidaysOption = "none",
     gate_closure: GateClosureOption = "09:00",
-    forecaster: Annotated[ForecasterName, typer.Option(help="What forecasts.")] = ForecasterName.LIGHTGBM,
+    forecaster: Annotated[ForecasterName, typer.Option(help="What forecasts.")] = ForecasterName.ENSEMBLE,
+    horizon: Annotated[
+        str | None,
+        typer.Option(metavar="HOURS|DAYS", help="How far beyond each gate closure, 1h to 7d; default: the next day."),
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="CSV file for every forecast.")] = None,
+    report: Annotated[Path | None, typer.Option(help="HTML file: scores by month, hour, regime, lead time.")] = None,
+    jobs: Annotated[int | None, typer.Option(min=1, help="Months at a time; default: as many as usable cores.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Forecast past days as they would have been forecast then, and score them against what was drawn."""
     from pipeline.backtest import run  # noqa: PLC0415 (takes two seconds to import)
+    from pipeline.backtest_report import write_report  # noqa: PLC0415 (likewise)
 
     if end < start:
         raise typer.BadParameter("--end lies before --start")
-    if out is not None and not out.parent.is_dir():
-        raise PipelineError("the folder does not exist", where=str(out), mend="make it first, or choose another --out")
-    with progress(quiet=as_json) as report:
-        report("reading", -1)
+    ahead = _span(horizon)
+    _require_folder(out, "--out")
+    _require_folder(report, "--report")
+    with progress(quiet=as_json) as tell:
+        tell("reading", -1)
         own = read_own_files(demand, weather or [], timezone, holidays, gate_closure) if demand else None
         if own is None:
             refuse_stray_options(weather or [], timezone)
         source = _source(own)
-        result = run(source, start.date(), end.date(), forecaster.value, report)
-    if out is not None:
-        _write_whole(result.predictions, out)
+        result = run(source, start.date(), end.date(), forecaster.value, tell, jobs=jobs or usable_cores(), horizon=ahead)
+        if out is not None:
+            _write_whole(out, lambda draft: _write_predictions(result.predictions, draft))
+        if report is not None:
+            tell("writing the report", -1)
+            _write_whole(report, lambda draft: write_report(result, source, draft))
     notes = [*result.notes, *(own.notes if own else ())]
+    written = {"predictions": out, "report": report}
     if as_json:
-        written = str(out) if out else None
         facts = {
             "forecaster": forecaster.value,
             "start": start.date(),
             "end": end.date(),
             "timezone": source.utility.timezone,
         }
-        print_json({**facts, "scores": result.scores, "notes": notes, "predictions": written})
+        print_json({**facts, "scores": result.scores, "notes": notes, **written})
         return
     print_facts(f"{forecaster.value}, {start:%Y-%m-%d} to {end:%Y-%m-%d}", result.scores)
     for line in notes:
         typer.echo(f"note: {line}")
-    if out is not None:
-        typer.echo(f"wrote {out}")
+    for path in filter(None, written.values()):
+        typer.echo(f"wrote {path}")
+
+
+def _span(text: str | None) -> pd.Timedelta | None:
+    """A span of time as `--horizon` writes it: 12h, 7d."""
+    if text is None:
+        return None
+    match = re.fullmatch(r"(\d{1,3})([hd])", text)
+    if match is None:
+        raise typer.BadParameter(f"--horizon {text!r} is no span of time: write it as 12h or 7d")
+    return pd.Timedelta(hours=int(match[1]) * (24 if match[2] == "d" else 1))
+
+
+def usable_cores() -> int:
+    """Cores that this process may use, which may be fewer than there are."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _source(own: OwnFiles | None) -> BacktestInput:
@@ -105,8 +139,17 @@ def _source(own: OwnFiles | None) -> BacktestInput:
     return BacktestInput(dataset.utility, demand, pd.DataFrame(realised), perfect_foresight=(_EMBEDDED,))
 
 
-def _write_whole(predictions: pd.DataFrame, out: Path) -> None:
+def _require_folder(path: Path | None, option: str) -> None:
+    if path is not None and not path.parent.is_dir():
+        raise PipelineError("the folder does not exist", where=str(path), mend=f"make it first, or choose another {option}")
+
+
+def _write_whole(path: Path, write: Callable[[Path], None]) -> None:
     """Write beside, then rename: nobody finds half a file."""
-    draft = out.with_name(f".{out.name}.draft")
-    predictions.to_csv(draft, index=False, date_format="%Y-%m-%dT%H:%M:%SZ", float_format="%.6f")
-    draft.replace(out)
+    draft = path.with_name(f".{path.name}.draft")
+    write(draft)
+    draft.replace(path)
+
+
+def _write_predictions(predictions: pd.DataFrame, path: Path) -> None:
+    predictions.to_csv(path, index=False, date_format="%Y-%m-%dT%H:%M:%SZ", float_format="%.6f")

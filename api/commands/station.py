@@ -18,20 +18,31 @@ PolicyOption = Annotated[str, typer.Option("--weather-policy", help="multi-sourc
 
 
 def forecast(
-    day: Annotated[datetime, typer.Option(formats=["%Y-%m-%d"], help="The local day to forecast.")], as_json: AsJson = False
+    day: Annotated[datetime, typer.Option(formats=["%Y-%m-%d"], help="The local day to forecast.")],
+    explain: Annotated[bool, typer.Option("--explain", help="Add what each driver contributes, in MW.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Forecast a local day from what was known at its gate closure."""
     from api.schemas import ForecastAnswer  # noqa: PLC0415 (takes two seconds to import)
     from data.schema import QUANTILES  # noqa: PLC0415 (with the above)
 
-    answer = ForecastAnswer.of(open_serving().forecast(day.date(), ACTOR), QUANTILES)
+    made = open_serving().forecast(day.date(), ACTOR, explained=explain)
+    answer = ForecastAnswer.of(made, QUANTILES)
+    parts = None if made.explanation is None else made.explanation.reset_index()
     if as_json:
-        print_json(answer.model_dump(mode="json"))
+        explanation = {"explanation": None if parts is None else parts.to_dict("records")} if explain else {}
+        print_json(answer.model_dump(mode="json") | explanation)
         return
     made_from = ", ".join(answer.sources) or "no weather at all"
     rows = [(f"{row.timestamp:%Y-%m-%d %H:%M}", row.forecast_mw, *_outer(row.quantiles)) for row in answer.intervals]
     title = f"{answer.day}: model {answer.model_id}, weather {answer.weather} from {made_from}"
     print_table(title, ("UTC", "forecast MW", "q10 MW", "q90 MW"), rows)
+    if explain and parts is None:
+        typer.echo("note: the weather-free fallback answered, which does not explain itself")
+    elif parts is not None:
+        columns = [name.removesuffix("_mw").replace("_", " ") for name in parts.columns[1:]]
+        told = [(f"{row[0]:%Y-%m-%d %H:%M}", *row[1:]) for row in parts.itertuples(index=False)]
+        print_table("What moves it, in MW: along each row they add up to the forecast", ("UTC", *columns), told)
 
 
 def models(as_json: AsJson = False) -> None:

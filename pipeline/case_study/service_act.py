@@ -58,13 +58,13 @@ class _Caller:
         return content
 
 
-def respond(station: Station, home: Path, liar: str, day: date, moment: datetime) -> list[Exchange]:
+def respond(station: Station, liar: str, day: date, moment: datetime) -> list[Exchange]:
     """Play the response of the morning before `day`; answers every exchange.
 
     moment: the replayed present (UTC), the gate closure of `day`. Raises PipelineError when the service does not start.
     """
     log: list[Exchange] = []
-    with _service(home, moment) as address, httpx.Client(base_url=address, timeout=120) as client:
+    with _service(station, moment) as address, httpx.Client(base_url=address, timeout=120) as client:
         analyst = _Caller(client, station, Role.ANALYST, log)
         operator = _Caller(client, station, Role.OPERATOR, log)
         auditor = _Caller(client, station, Role.AUDITOR, log)
@@ -89,13 +89,18 @@ def respond(station: Station, home: Path, liar: str, day: date, moment: datetime
         analyst.ask("models and their states", "GET", "/v1/models", 200)
         auditor.ask("the audit log holds together", "GET", "/v1/audit", 200)
     if not retrained:
-        raise PipelineError("the service answered nothing to the retrain", where=home.name)
+        raise PipelineError("the service answered nothing to the retrain", where=str(station.home))
     return log
 
 
 @contextlib.contextmanager
-def _service(home: Path, moment: datetime) -> Iterator[str]:
-    environment = os.environ | {"GRIDWARD_HOME": str(home), "GRIDWARD_REPLAY_AT": moment.isoformat()}
+def _service(station: Station, moment: datetime) -> Iterator[str]:
+    home = station.home
+    environment = os.environ | {
+        "GRIDWARD_HOME": str(home),
+        "GRIDWARD_FORECASTER": station.forecaster,
+        "GRIDWARD_REPLAY_AT": moment.isoformat(),
+    }
     command = [sys.executable, "-m", "api.cli", "serve", "--host", "127.0.0.1", "--port", "0"]
     with (home / "service.log").open("wb") as log:
         process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=log, text=True)  # noqa: S603 (our own command)
@@ -123,9 +128,9 @@ def _tampered(station: Station) -> Iterator[None]:
     """The active model's file with one byte changed, as somebody with access to the disk would; put right afterwards."""
     with transaction(station.engine) as session:
         folder = station.models / registry.active(session).model_id
-    path = folder / "booster-a.txt"
+    path = folder / "model.json"
     original = path.read_bytes()
-    position = original.index(b"leaf_value=") + len(b"leaf_value=") + 3
+    position = original.index(b'"base64":"') + len(b'"base64":"') + 3
     path.write_bytes(original[:position] + bytes([original[position] ^ 1]) + original[position + 1 :])
     try:
         yield

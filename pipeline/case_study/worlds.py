@@ -11,6 +11,7 @@ import shutil
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
+from typing import Literal
 
 import pandas as pd
 
@@ -42,6 +43,8 @@ LAST_DAY = date(2014, 12, 30)
 DETECTOR_LEARNS_UNTIL = pd.Timestamp(2013, 12, 31)
 INVESTIGATION = timedelta(days=7)
 LEARNED_DAYS = 92
+# The fastest member that uses weather, and the one that leans on it most: two years pass here in a minute.
+FORECASTER: Literal["linear"] = "linear"
 TRUSTED_PROVIDER = "aurora"
 SINGLE = WeatherPolicy(TRUSTED_PROVIDER)
 MULTI = WeatherPolicy()
@@ -101,7 +104,7 @@ def fork(scene: Scene) -> None:
 
 def live_on(scene: Scene, world: str) -> Operation:
     """The rest of the clean or of the defended world: the same safeguards, honest or poisoned deliveries."""
-    station = open_station(Settings(home=scene.home(world)))
+    station = open_station(Settings(home=scene.home(world), forecaster=FORECASTER))
     feed = _feed(station, scene, poisoned=world != "clean")
     take_reports(station, [report for report in feed if report.received_at >= scene.compromise])
     return _live_multi_source(station, scene, scene.attack.start, LAST_DAY)
@@ -127,7 +130,7 @@ def live_undefended(scene: Scene) -> tuple[Operation, Response]:
     moment = readings.utility.gate_closure_of(first_clean_day)
     order = TrainingOrder(policy=SINGLE, as_of=moment, at=moment.to_pydatetime(), by="monthly schedule", seed=scene.seed)
     train_fallback(station, readings, order)
-    exchanges = respond(station, scene.home("undefended"), TRUSTED_PROVIDER, first_clean_day, moment.to_pydatetime())
+    exchanges = respond(station, TRUSTED_PROVIDER, first_clean_day, moment.to_pydatetime())
     after = operate(station, readings, MULTI, (first_clean_day, LAST_DAY), seed=scene.seed, trained=_active(station))
     learned = _with_honest_weather(station, scene, readings, before)
     response = Response(detector.suspicion, before.forecasts[-1].day, detector.alarm, exchanges, learned)
@@ -173,7 +176,7 @@ class _Detector:
 def _new_station(scene: Scene, world: str) -> Station:
     dataset = load_victoria()
     utility = utility_of(dataset)
-    station = open_station(Settings(home=scene.home(world)))
+    station = open_station(Settings(home=scene.home(world), forecaster=FORECASTER))
     _signers(station, scene)
     set_utility(station, utility)
     take_meter_readings(station, simulate_meter_readings(dataset, scene.seed), utility)

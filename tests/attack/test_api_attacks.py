@@ -102,7 +102,7 @@ def test_a_tampered_model_is_served_only_where_bundles_are_not_verified(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     honest = _energy(service)
-    victim = service.station.models / service.serving.active_model_id / "booster-a.txt"
+    victim = service.station.models / service.serving.active_model_id / "booster.txt"
     _double_the_leaves(victim)
 
     assert service.ask("POST", "/v1/models/reload", role="operator").status_code == 409

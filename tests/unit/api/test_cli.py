@@ -17,6 +17,7 @@ import uvicorn
 from api import cli
 from api.commands.backtest import ForecasterName
 from pipeline.backtest import FORECASTERS
+from pipeline.errors import PipelineError
 from pipeline.ingest import load_readings
 from pipeline.registry import ModelRecord
 from pipeline.settings import Settings
@@ -141,6 +142,15 @@ def test_a_forecast_is_printed_as_json_or_as_a_table(run: Run) -> None:
     row = next(line for line in as_table.out.splitlines() if f"{LAST_DAY} 00:00" in line)
     for value in (first["forecast_mw"], first["quantiles"]["0.1"], first["quantiles"]["0.9"]):
         assert f"{value:,.2f}" in row
+
+
+@pytest.mark.usefixtures("home")
+def test_a_forecast_explains_itself_in_parts_that_add_up(run: Run) -> None:
+    told = run("forecast", "--day", str(LAST_DAY), "--explain", "--json").json
+    for interval, parts in zip(told["intervals"], told["explanation"], strict=True):
+        contributions = [value for name, value in parts.items() if name != "timestamp"]
+        assert sum(contributions) == pytest.approx(interval["forecast_mw"], rel=1e-9)
+    assert "recent demand" in run("forecast", "--day", str(LAST_DAY), "--explain").out
 
 
 @pytest.mark.usefixtures("home")
@@ -402,6 +412,7 @@ def test_a_backtest_on_files_of_ones_own_writes_predictions_and_scores(
     outcome = run("backtest", *own_files, *days, "--out", str(out), "--json")
 
     assert outcome.code == 0, outcome.err
+    assert (outcome.json["predictions"], outcome.json["report"]) == (str(out), None)
     rows = pd.read_csv(out)
     quantiles = [f"q{level}0" for level in range(1, 10)]
     assert list(rows.columns) == ["origin", "timestamp", "actual_mw", "forecast_mw", *quantiles]
@@ -412,6 +423,51 @@ def test_a_backtest_on_files_of_ones_own_writes_predictions_and_scores(
     table = run("backtest", *own_files, *days)
     assert "mape_percent" in table.out
     assert "note: 3 weather sources were fused" in table.out
+
+
+def test_a_backtest_writes_a_report_on_request(run: Run, tmp_path: Path, own_files: list[str]) -> None:
+    days = ["--start", "2023-05-28", "--end", "2023-05-29", "--forecaster", "seasonal-naive", "--jobs", "1"]
+
+    outcome = run("backtest", *own_files, *days, "--report", str(tmp_path / "report.html"))
+
+    assert outcome.code == 0, outcome.err
+    assert f"wrote {tmp_path}/report.html" in outcome.out.replace("\n", "")
+    assert "By lead time" in (tmp_path / "report.html").read_text("utf-8")
+    assert [path.name for path in tmp_path.glob(".*")] == []
+
+
+@pytest.mark.usefixtures("home")
+def test_a_backtest_uses_every_usable_core_unless_told_otherwise(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int] = []
+
+    def record(*_: object, jobs: int, **_others: object) -> None:
+        seen.append(jobs)
+        raise PipelineError("enough seen")
+
+    monkeypatch.setattr("pipeline.backtest.run", record)
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 2, 5}, raising=False)
+    days = ["--start", "2014-01-01", "--end", "2014-01-02"]
+
+    run("backtest", *days)
+    run("backtest", *days, "--jobs", "7")
+
+    assert seen == [3, 7]
+    assert run("backtest", *days, "--jobs", "0").code == 2
+
+
+def test_a_backtest_says_that_mape_is_undefined_and_what_is_reported_instead(
+    run: Run, tmp_path: Path, own_files: list[str]
+) -> None:
+    rows = pd.read_csv(tmp_path / "demand.csv")
+    rows.loc[rows["timestamp"].str.startswith("2023-05-28 13"), "demand_mw"] = -3.0
+    rows.to_csv(tmp_path / "demand.csv", index=False)
+    days = ["--start", "2023-05-28", "--end", "2023-05-28", "--forecaster", "seasonal-naive"]
+
+    outcome = run("backtest", *own_files, *days, "--json")
+
+    assert outcome.json["scores"]["mape_percent"] is None
+    assert outcome.json["scores"]["wape_percent"] > 0
+    assert "MAPE is undefined: wape_percent stands in its place" in outcome.json["notes"][-1]
 
 
 def test_a_backtest_offers_every_forecaster_there_is() -> None:
@@ -442,10 +498,12 @@ def test_training_needs_weather_and_says_when_it_holds_no_forecasts(run: Run, tm
 def test_a_backtest_says_where_it_cannot_write_before_it_computes(run: Run, tmp_path: Path, own_files: list[str]) -> None:
     days = ["--start", "2023-05-28", "--end", "2023-05-29"]
 
-    outcome = run("backtest", *own_files, *days, "--out", str(tmp_path / "nowhere" / "p.csv"))
+    for option in ("--out", "--report"):
+        outcome = run("backtest", *own_files, *days, option, str(tmp_path / "nowhere" / "p"))
 
-    assert outcome.code == 2
-    assert "the folder does not exist" in outcome.err
+        assert outcome.code == 2
+        assert "the folder does not exist" in outcome.err
+        assert f"choose another {option}" in outcome.err
 
 
 def test_the_case_study_empties_no_folder_that_is_not_its_own(run: Run, tmp_path: Path) -> None:

@@ -85,7 +85,7 @@ def test_a_day_outside_the_readings_is_refused_with_the_days_that_can_be_asked_f
     answer = shared.ask("POST", "/v1/forecasts", role="analyst", json={"day": "2019-05-01"})
 
     assert answer.status_code == 422
-    assert "ask for a day from 2023-02-01 to 2023-05-31" in answer.json()["detail"]
+    assert "ask for a day from 2023-02-08 to 2023-05-31" in answer.json()["detail"]
 
 
 def test_parallel_forecasts_are_all_answered_and_the_audit_log_still_holds(service: Service) -> None:

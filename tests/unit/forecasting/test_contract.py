@@ -12,11 +12,12 @@ import pandas as pd
 import pytest
 
 from data.schema import DEMAND_MW, TEMPERATURE_C, TIMESTAMP, Utility
+from forecasting import baselines, ensemble
 from forecasting.baselines import SeasonalNaive
+from forecasting.day_grid import known_until_gate
+from forecasting.ensemble import MEMBERS, EnsembleForecaster
 from forecasting.errors import TooLittleHistory
-from forecasting.features import known_until_gate
 from forecasting.forecaster import FORECAST_MW, QUANTILE_COLUMNS, Forecaster
-from forecasting.lightgbm_forecaster import LightGBMForecaster
 from forecasting.metrics import mape_percent
 from forecasting.model_files import Restorable, dump, load
 from forecasting.prophet_forecaster import ProphetForecaster
@@ -25,9 +26,13 @@ SmallWorld = Callable[..., tuple[Utility, pd.DataFrame]]
 
 FORECASTERS: dict[str, Callable[[], Forecaster]] = {
     "seasonal-naive": SeasonalNaive,
-    "lightgbm": lambda: LightGBMForecaster(seed=7),
+    "linear": lambda: EnsembleForecaster("linear", ("linear",), seed=7),
+    "kernel": lambda: EnsembleForecaster("kernel", ("kernel",), seed=7),
+    "lightgbm": lambda: EnsembleForecaster("lightgbm", ("lightgbm",), seed=7),
+    "ensemble": lambda: EnsembleForecaster(seed=7),
     "prophet": lambda: ProphetForecaster(seed=7),
 }
+LEARNED = ("linear", "kernel", "lightgbm", "ensemble")
 SPRING_FORWARD, FALL_BACK, ORDINARY, HOLIDAY = date(2014, 3, 30), date(2013, 10, 27), date(2014, 5, 14), date(2013, 12, 25)
 LEARNED_UNTIL = date(2014, 5, 1)
 
@@ -48,10 +53,10 @@ class Fitted:
         return self.forecaster.predict(self.known(day), day)
 
 
-@pytest.fixture(scope="module", params=[(name, step) for name in FORECASTERS for step in (60, 15)], ids=str)
+@pytest.fixture(scope="module", params=[*((name, 60) for name in FORECASTERS), ("ensemble", 15), ("prophet", 15)], ids=str)
 def fitted(request: pytest.FixtureRequest, small_world: SmallWorld) -> Fitted:
     name, step_minutes = request.param
-    utility, frame = small_world("Europe/Berlin", step_minutes, days=400, start=date(2013, 4, 15))
+    utility, frame = small_world("Europe/Berlin", step_minutes, days=280, start=date(2013, 8, 15))
     history = frame.loc[: utility.day_index(LEARNED_UNTIL)[0] - utility.step].copy()
     before = history.copy()
     forecaster = FORECASTERS[name]()
@@ -126,6 +131,7 @@ def test_what_is_dumped_and_loaded_forecasts_the_same(fitted: Fitted):
     restored = load(dump(fitted.forecaster))
     for day in (ORDINARY, SPRING_FORWARD):
         pd.testing.assert_frame_equal(restored.predict(fitted.known(day), day), fitted.forecast(day))
+    assert restored.name == fitted.forecaster.name
     assert restored.seed == fitted.forecaster.seed
     assert restored.utility_ == fitted.utility
 
@@ -139,22 +145,37 @@ def test_the_same_seed_and_history_give_the_same_forecast(name: str, small_world
     pd.testing.assert_frame_equal(first, second)
 
 
-def test_another_seed_gives_another_lightgbm(small_world: SmallWorld):
+@pytest.mark.parametrize("name", ["lightgbm", "ensemble"])
+def test_another_seed_gives_another_forecast(name: str, small_world: SmallWorld):
     utility, frame = small_world(days=120)
     day = date(2013, 10, 20)
     known = known_until_gate(frame, utility, day)
-    forecasts = [LightGBMForecaster(seed).fit(frame, utility).predict(known, day) for seed in (1, 2)]
+    members = tuple(MEMBERS) if name == "ensemble" else (name,)
+    forecasts = [EnsembleForecaster(name, members, seed).fit(frame, utility).predict(known, day) for seed in (1, 2)]
     assert not forecasts[0].equals(forecasts[1])
 
 
-@pytest.mark.parametrize(("name", "days"), [("seasonal-naive", 28 + 29), ("lightgbm", 56 + 29), ("prophet", 120)])
+@pytest.mark.parametrize(
+    ("name", "days"),
+    [
+        ("seasonal-naive", baselines.NEEDED_DAYS + 36),
+        *((name, ensemble.NEEDED_DAYS + 36) for name in LEARNED),
+        ("prophet", 120),
+    ],
+)
 def test_too_little_history_is_refused_with_how_much_there_is(name: str, days: int, small_world: SmallWorld):
     utility, frame = small_world(days=180)
-    short = frame.iloc[: 24 * (days - 1)]
+    FORECASTERS[name]().fit(frame.loc[: utility.day_index(frame_day(frame, utility, days))[0] - utility.step], utility)
     with pytest.raises(TooLittleHistory) as refusal:
-        FORECASTERS[name]().fit(short, utility)
+        FORECASTERS[name]().fit(frame.iloc[: 24 * (days - 1)], utility)
     assert 0 < refusal.value.found_days < refusal.value.needed_days
     assert str(refusal.value.needed_days) in str(refusal.value)
+
+
+def frame_day(frame: pd.DataFrame, utility: Utility, number: int) -> date:
+    """The local day `number` days after the frame's first."""
+    first = utility.local(pd.DatetimeIndex(frame.index[:1]))[0]
+    return (first.tz_localize(None).normalize() + pd.Timedelta(days=number)).date()
 
 
 @pytest.mark.parametrize("name", FORECASTERS)
@@ -164,7 +185,7 @@ def test_a_history_of_demand_that_is_all_missing_is_refused(name: str, small_wor
         FORECASTERS[name]().fit(frame.assign(**{DEMAND_MW: np.nan}), utility)
 
 
-@pytest.mark.parametrize("name", ["seasonal-naive", "lightgbm"])
+@pytest.mark.parametrize("name", ["seasonal-naive", *LEARNED])
 def test_a_history_without_any_temperature_still_gives_a_forecast(name: str, small_world: SmallWorld):
     utility, frame = small_world(days=120)
     blind = frame.assign(**{TEMPERATURE_C: np.nan})
@@ -172,17 +193,53 @@ def test_a_history_without_any_temperature_still_gives_a_forecast(name: str, sma
     forecaster = FORECASTERS[name]().fit(blind, utility)
     assert np.isfinite(forecaster.predict(known_until_gate(blind, utility, day), day).to_numpy()).all()
     if isinstance(forecaster, Restorable):
-        assert load(dump(forecaster)).seed == forecaster.seed
+        known = known_until_gate(blind, utility, day)
+        pd.testing.assert_frame_equal(load(dump(forecaster)).predict(known, day), forecaster.predict(known, day))
 
 
+@pytest.mark.parametrize("name", LEARNED)
 @pytest.mark.parametrize("clock", [time(0), time(12), time(23, 45)])
-def test_lightgbm_works_with_any_gate_closure(clock: time, small_world: SmallWorld):
+def test_any_gate_closure_works(name: str, clock: time, small_world: SmallWorld):
     utility, frame = small_world(days=120)
     other = dataclasses.replace(utility, gate_closure=clock)
     day = date(2013, 10, 27)
-    forecast = LightGBMForecaster().fit(frame, other).predict(known_until_gate(frame, other, day), day)
+    forecast = FORECASTERS[name]().fit(frame, other).predict(known_until_gate(frame, other, day), day)
     assert len(forecast) == 25
     assert np.isfinite(forecast.to_numpy()).all()
+
+
+@pytest.mark.parametrize("lead_days", [0, 2, 7])
+@pytest.mark.parametrize("name", ["seasonal-naive", *LEARNED])
+def test_any_lead_works(name: str, lead_days: int, small_world: SmallWorld):
+    utility, frame = small_world(days=120)
+    other = dataclasses.replace(utility, lead_days=lead_days)
+    day = date(2013, 10, 20)
+    forecast = FORECASTERS[name]().fit(frame, other).predict(known_until_gate(frame, other, day), day)
+    assert mape_percent(frame[DEMAND_MW], forecast) < 15
+
+
+@pytest.mark.parametrize("step_minutes", [5, 30])
+@pytest.mark.parametrize("name", ["seasonal-naive", *LEARNED])
+def test_other_steps_work(name: str, step_minutes: int, small_world: SmallWorld):
+    utility, frame = small_world("Australia/Melbourne", step_minutes, days=100)
+    day = date(2013, 10, 6)
+    forecast = FORECASTERS[name]().fit(frame, utility).predict(known_until_gate(frame, utility, day), day)
+    assert len(forecast) == 23 * 60 / step_minutes
+    assert mape_percent(frame[DEMAND_MW], forecast) < 15
+
+
+@pytest.mark.parametrize("name", FORECASTERS)
+def test_a_utility_that_feeds_back_more_than_it_draws_is_forecast(name: str, small_world: SmallWorld):
+    utility, frame = small_world(days=180)
+    day = date(2013, 11, 5)
+    net = frame.assign(**{DEMAND_MW: frame[DEMAND_MW] - frame.loc[utility.day_index(day), DEMAND_MW].mean()})
+    forecaster = FORECASTERS[name]()
+    forecast = forecaster.fit(net, utility).predict(known_until_gate(net, utility, day), day)
+    truth = net.loc[forecast.index, DEMAND_MW]
+    assert (truth < 0).any()
+    assert (truth > 0).any()
+    assert np.isfinite(forecast.to_numpy()).all()
+    assert (forecast[FORECAST_MW] - truth).abs().mean() < truth.std() / 2
 
 
 def test_prophet_works_without_holidays(small_world: SmallWorld):

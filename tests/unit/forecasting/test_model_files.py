@@ -11,10 +11,10 @@ import pandas as pd
 import pytest
 
 from data.schema import Utility
+from forecasting.day_grid import known_until_gate
+from forecasting.ensemble import EnsembleForecaster
 from forecasting.errors import ModelFileRefused
-from forecasting.features import known_until_gate
-from forecasting.lightgbm_forecaster import LightGBMForecaster
-from forecasting.model_files import HALVES, MODEL_JSON, PROPHET_JSON, SPREAD, dump, load
+from forecasting.model_files import BOOSTER, FORMAT_VERSION, MODEL_JSON, PROPHET_JSON, dump, load
 from forecasting.prophet_forecaster import ProphetForecaster
 
 SmallWorld = Callable[..., tuple[Utility, pd.DataFrame]]
@@ -23,9 +23,9 @@ DAY = date(2013, 10, 20)
 
 
 @pytest.fixture(scope="module")
-def lightgbm(small_world: SmallWorld) -> LightGBMForecaster:
+def ensemble(small_world: SmallWorld) -> EnsembleForecaster:
     utility, frame = small_world(days=112)
-    return LightGBMForecaster(seed=3).fit(frame, utility)
+    return EnsembleForecaster(seed=3).fit(frame, utility)
 
 
 @pytest.fixture(scope="module")
@@ -40,61 +40,91 @@ def changed(files: dict[str, bytes], change: Change) -> dict[str, bytes]:
     return {**files, MODEL_JSON: json.dumps(content).encode()}
 
 
-def test_a_model_is_text_and_json_only(lightgbm: LightGBMForecaster, prophet_files: dict[str, bytes]):
-    files = dump(lightgbm)
-    assert set(files) == {MODEL_JSON, SPREAD, *HALVES}
+def test_a_model_is_text_and_json_only(ensemble: EnsembleForecaster, prophet_files: dict[str, bytes]):
+    files = dump(ensemble)
+    assert set(files) == {MODEL_JSON, BOOSTER}
     assert set(prophet_files) == {MODEL_JSON, PROPHET_JSON}
     for content in (files | prophet_files).values():
         assert content.decode("utf-8")
-    assert json.loads(files[MODEL_JSON])["format"] == 1
-    assert files[SPREAD].startswith(b"tree\n")
+    assert json.loads(files[MODEL_JSON])["format"] == FORMAT_VERSION
+    assert files[BOOSTER].startswith(b"tree\n")
     json.loads(prophet_files[PROPHET_JSON])
 
 
-def test_the_same_model_is_always_the_same_bytes_also_after_loading(lightgbm: LightGBMForecaster):
-    files = dump(lightgbm)
-    assert dump(lightgbm) == files
+def test_the_same_model_is_always_the_same_bytes_also_after_loading(ensemble: EnsembleForecaster):
+    files = dump(ensemble)
+    assert dump(ensemble) == files
     assert dump(load(files)) == files
 
 
-def test_a_loaded_model_knows_its_utility_and_forecasts_the_same(lightgbm: LightGBMForecaster, small_world: SmallWorld):
+def test_a_loaded_model_knows_its_utility_and_forecasts_the_same(ensemble: EnsembleForecaster, small_world: SmallWorld):
     utility, frame = small_world(days=112)
-    restored = load(dump(lightgbm))
+    restored = load(dump(ensemble))
     assert restored.utility_ == utility
     known = known_until_gate(frame, utility, DAY)
-    pd.testing.assert_frame_equal(restored.predict(known, DAY), lightgbm.predict(known, DAY))
+    pd.testing.assert_frame_equal(restored.predict(known, DAY), ensemble.predict(known, DAY))
+
+
+@pytest.mark.parametrize("name", ["linear", "kernel"])
+def test_a_member_alone_comes_back_the_same_and_needs_no_trees(name: str, small_world: SmallWorld):
+    utility, frame = small_world(days=112)
+    alone = EnsembleForecaster(name, (name,)).fit(frame, utility)
+    files = dump(alone)
+    assert set(files) == {MODEL_JSON}
+    restored = load(files)
+    assert restored.name == name
+    known = known_until_gate(frame, utility, DAY)
+    pd.testing.assert_frame_equal(restored.predict(known, DAY), alone.predict(known, DAY))
+
+
+def test_a_loaded_model_explains_the_same(ensemble: EnsembleForecaster, small_world: SmallWorld):
+    utility, frame = small_world(days=112)
+    restored = load(dump(ensemble))
+    assert isinstance(restored, EnsembleForecaster)
+    known = known_until_gate(frame, utility, DAY)
+    for found, expected in zip(restored.predict_explained(known, DAY), ensemble.predict_explained(known, DAY), strict=True):
+        pd.testing.assert_frame_equal(found, expected)
 
 
 @pytest.mark.parametrize(
     "change",
     [
-        lambda content: content.update(format=2),
+        lambda content: content.update(format=1),
         lambda content: content.pop("format"),
-        lambda content: content.update(forecaster="seasonal-naive", linear=None),
+        lambda content: content.update(forecaster="seasonal-naive", order=None),
+        lambda content: content.update(order=["linear", "unknown"]),
         lambda content: content.pop("scale_mw"),
         lambda content: content.update(scale_mw="large"),
-        lambda content: content.update(scores=[float("nan")] * 9),
-        lambda content: content["linear"].update(coefficients=[["a"]]),
-        lambda content: content["linear"].update(knots=[1, 2]),
+        lambda content: content.update(weights=[float("nan")] * 3),
+        lambda content: content["members"].pop("kernel"),
+        lambda content: content["members"]["linear"].update(coefficients=[["a"]]),
+        lambda content: content["members"]["linear"].update(knots=[1, 2]),
+        lambda content: content["members"]["kernel"]["kernel"].update(surprise=1),
+        lambda content: content["members"]["kernel"]["kernel"]["length"].pop("week"),
+        lambda content: content["members"]["kernel"]["blocks"][0].update(widths=[1]),
+        lambda content: content["members"]["kernel"]["blocks"][0]["days"].update(shape=[1, 1]),
+        lambda content: content["spread"].update(bounds=[1.0]),
+        lambda content: content["spread"].update(scores=[float("nan")] * 200),
+        lambda content: content["achieved"].update(days=["yesterday"]),
         lambda content: content["utility"].update(gate_closure="nine"),
         lambda content: content.update(utility=None),
         lambda content: content.update(seed="x"),
     ],
 )
-def test_content_other_than_the_documented_one_is_refused(lightgbm: LightGBMForecaster, change: Change):
+def test_content_other_than_the_documented_one_is_refused(ensemble: EnsembleForecaster, change: Change):
     with pytest.raises(ModelFileRefused) as refusal:
-        load(changed(dump(lightgbm), change))
+        load(changed(dump(ensemble), change))
     assert refusal.value.part == MODEL_JSON
 
 
 @pytest.mark.parametrize("content", [b"", b"[]", b"null", b"\xff", b"{"])
-def test_a_description_that_is_no_json_object_is_refused(lightgbm: LightGBMForecaster, content: bytes):
+def test_a_description_that_is_no_json_object_is_refused(ensemble: EnsembleForecaster, content: bytes):
     with pytest.raises(ModelFileRefused):
-        load({**dump(lightgbm), MODEL_JSON: content})
+        load({**dump(ensemble), MODEL_JSON: content})
 
 
-def test_a_missing_part_is_refused(lightgbm: LightGBMForecaster, prophet_files: dict[str, bytes]):
-    for files in (dump(lightgbm), prophet_files):
+def test_a_missing_part_is_refused(ensemble: EnsembleForecaster, prophet_files: dict[str, bytes]):
+    for files in (dump(ensemble), prophet_files):
         for name in files:
             with pytest.raises(ModelFileRefused):
                 load({other: content for other, content in files.items() if other != name})

@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import date, timedelta
+from multiprocessing import active_children
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from data.schema import Utility
+from data.schema import Utility, days_between
+from data.weather_fusion import fuse, known_at, learn_profiles
 from forecasting.errors import TooLittleHistory
 from pipeline.backtest import FORECASTERS, BacktestInput, BacktestResult, run
+from pipeline.backtest_weather import temperatures_by_day
 from pipeline.errors import PipelineError
 from pipeline.ingest import Readings
 from tests.unit.api.small_station import LAST_DAY, START
@@ -198,7 +201,7 @@ def test_weather_makes_no_difference_to_one_that_needs_none(source: BacktestInpu
 
 
 def test_one_that_needs_weather_says_so(source: BacktestInput) -> None:
-    with pytest.raises(PipelineError, match=r"lightgbm needs weather.*--forecaster prophet"):
+    with pytest.raises(PipelineError, match=r"ensemble needs weather.*--forecaster prophet"):
         run(replace(source, weather=source.weather.iloc[:0]), FIRST, LAST)
 
 
@@ -254,3 +257,118 @@ def test_where_every_source_fell_silent_the_forecast_is_made_blind(source: Backt
 def test_the_same_seed_gives_the_same_predictions(source: BacktestInput, alone: BacktestResult) -> None:
     pd.testing.assert_frame_equal(run(source, FIRST, FIRST, seed=1).predictions, alone.predictions, check_exact=True)
     assert not run(source, FIRST, FIRST, seed=4).predictions.equals(alone.predictions)
+
+
+def test_months_side_by_side_give_the_same_numbers_as_in_turn(source: BacktestInput, predicted: pd.DataFrame) -> None:
+    shares: list[float] = []
+    result = run(source, FIRST, LAST, progress=lambda _, share: shares.append(share), jobs=8)
+    pd.testing.assert_frame_equal(result.predictions, predicted, rtol=1e-9)
+    assert result.scores == run(source, FIRST, LAST).scores
+    assert shares == [0.0, 0.5, 1.0]
+
+
+def test_what_a_month_on_its_own_processor_refuses_reaches_the_caller_as_it_was(source: BacktestInput) -> None:
+    period = (START.date() + timedelta(days=20), date(2023, 3, 1))
+    refused = []
+    for jobs in (1, 2):
+        with pytest.raises(TooLittleHistory) as caught:
+            run(source, *period, "seasonal-naive", jobs=jobs)
+        refused.append(caught.value)
+    in_turn, side_by_side = refused
+    assert vars(side_by_side) == vars(in_turn)
+    assert str(side_by_side) == str(in_turn)
+    assert active_children() == []
+
+
+def test_a_month_whose_process_is_killed_is_told_as_such(source: BacktestInput) -> None:
+    def kill_the_rest(_: str, share: float) -> None:
+        for process in active_children() if share else ():
+            process.kill()
+
+    with pytest.raises(PipelineError, match=r"process ended before its time .* fewer --jobs"):
+        run(source, date(2023, 3, 30), LAST, progress=kill_the_rest, jobs=2)
+    assert active_children() == []
+
+
+def test_no_jobs_at_all_are_refused(source: BacktestInput) -> None:
+    with pytest.raises(PipelineError, match="give --jobs 1 or more"):
+        run(source, FIRST, LAST, jobs=0)
+
+
+def test_demand_that_is_not_positive_is_told_and_leaves_wape(source: BacktestInput) -> None:
+    noon = pd.Timestamp(FIRST, tz="UTC") + pd.Timedelta(hours=12)
+    surplus = source.demand["demand_mw"].mask(source.demand.index == noon, -20.0)
+    result = run(replace(source, demand=source.demand.assign(demand_mw=surplus)), FIRST, FIRST, "seasonal-naive")
+    assert np.isnan(result.scores["mape_percent"])
+    assert result.scores["wape_percent"] > 0
+    assert result.notes[-1] == (
+        "demand is zero or negative in 1 of 24 intervals, where MAPE is undefined: wape_percent stands in its place"
+    )
+
+
+def test_skill_is_measured_with_the_week_before_the_period(source: BacktestInput) -> None:
+    # Its forecast is the median around the week before, the reference the week before itself.
+    assert run(source, FIRST, FIRST, "seasonal-naive").scores["skill_percent"] == pytest.approx(0, abs=2.0)
+    assert run(source, FIRST, FIRST).scores["skill_percent"] > 30
+
+
+def issues(world: pd.DataFrame, seed: int) -> pd.DataFrame:
+    """Measurements with gaps, and forecasts issued at all hours, some again and again, some off the grid."""
+    random = np.random.default_rng(seed)
+    frames = []
+    for name in ("a", "b", "c"):
+        for hours_ahead in (-1, 5, 17, 33):
+            rows = world[random.random(len(world)) < 0.7]
+            valid_at = rows.index + pd.Timedelta(minutes=20) * random.integers(0, 2, len(rows))
+            issued_at = (
+                rows.index - pd.Timedelta(hours=hours_ahead) + pd.Timedelta(minutes=1) * random.integers(0, 99, len(rows))
+            )
+            said = rows["temperature_c"].to_numpy() + random.normal(0, 1, len(rows))
+            frames.append(
+                pd.DataFrame({"provider": name, "issued_at": issued_at, "valid_at": valid_at, "temperature_c": said})
+            )
+    silence = (pd.Timestamp("2013-10-20", tz="UTC"), pd.Timestamp("2013-10-20T09:00", tz="UTC"))
+    weather = pd.concat(frames)
+    weather = weather[~weather["valid_at"].between(*silence)]
+    return weather.sort_values(["provider", "valid_at", "issued_at"], ignore_index=True)
+
+
+@pytest.mark.parametrize("foreseen", [(), ("b",)])
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_a_month_of_weather_is_each_days_as_it_was_known_at_its_gate_closure(
+    small_world: SmallWorld, seed: int, foreseen: tuple[str, ...]
+) -> None:
+    utility, world = small_world()
+    weather = issues(world, seed)
+    profiles = learn_profiles(known_at(weather, world.index[1500], world.index[0], world.index[1500], utility.step), utility)
+    days = days_between(date(2013, 10, 15), date(2013, 10, 28))
+    found = temperatures_by_day(weather, foreseen, profiles, utility, days)
+    assert len(found) == len(days)
+    for day, temperature_c in zip(days, found, strict=True):
+        gate, window = utility.gate_closure_of(day), pd.DatetimeIndex(temperature_c.index)
+        assert window[-1] == utility.day_index(day)[-1]
+        assert window[0] <= utility.day_index(day - timedelta(days=29))[0]
+        in_time = weather[(weather["issued_at"] <= gate) | weather["provider"].isin(foreseen)]
+        then = known_at(in_time, in_time["issued_at"].max(), window[0], window[-1], utility.step)
+        expected = fuse(then, profiles, utility, list(then.columns))["temperature_c"]
+        np.testing.assert_allclose(temperature_c.to_numpy(), expected.to_numpy(), rtol=1e-9)
+    assert found[-1].isna().sum() >= 8
+
+
+@pytest.mark.parametrize(("horizon", "intervals"), [("1h", 1), ("20h", 20), ("3D", 72)])
+def test_a_horizon_reaches_so_far_beyond_each_gate_closure_and_no_further(
+    source: BacktestInput, horizon: str, intervals: int
+) -> None:
+    span = pd.Timedelta(horizon)
+    predictions = run(source, FIRST, FIRST, "seasonal-naive", horizon=span).predictions
+    origin = pd.DatetimeIndex(predictions["origin"])
+    stamps = pd.DatetimeIndex(predictions["timestamp"])
+    assert len(predictions) == intervals
+    assert (stamps >= origin).all()
+    assert stamps.max() + source.utility.step == origin[0] + span
+
+
+@pytest.mark.parametrize("horizon", ["30min", "8D"])
+def test_a_horizon_below_an_hour_or_beyond_a_week_is_refused(source: BacktestInput, horizon: str) -> None:
+    with pytest.raises(PipelineError, match="1 h to 7 days"):
+        run(source, FIRST, FIRST, "seasonal-naive", horizon=pd.Timedelta(horizon))

@@ -68,7 +68,7 @@ def test_a_trained_model_is_active_logged_and_tied_to_its_snapshot(station: Stat
         last = session.exec(select(AuditEntry).order_by(AuditEntry.seq.desc())).first()  # type: ignore[attr-defined]
     assert last is not None
     assert (last.action, last.actor, last.subject) == ("model.activated", "ann", trained.model_id)
-    assert (trained.role, trained.forecaster, trained.weather_policy) == ("main", "lightgbm", "multi-source")
+    assert (trained.role, trained.forecaster, trained.weather_policy) == ("main", "ensemble", "multi-source")
     assert trained.as_of == AS_OF.to_pydatetime()
     opened = open_model(station, trained.model_id)
     assert opened.snapshot_id == trained.snapshot_id

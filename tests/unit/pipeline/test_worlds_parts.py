@@ -106,6 +106,6 @@ def test_a_model_file_is_tampered_with_for_a_while_and_then_put_right(
     station: Station, models: dict[str, OpenedModel]
 ) -> None:
     model_id = models["main"].model_id
-    with _tampered(station), pytest.raises(ContentChanged, match=r"booster-a\.txt"):
+    with _tampered(station), pytest.raises(ContentChanged, match=r"model\.json"):
         open_model(station, model_id)
     assert open_model(station, model_id).model_id == model_id

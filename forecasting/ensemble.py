@@ -1,0 +1,238 @@
+"""The ensemble: members weighed by what they recently achieved, brought up to the recent level, with calibrated quantiles.
+
+    fit      days → features → each member, with honest forecasts of the training days it was not shown
+    predict  each member's forecasts of the day and of the last known days
+             → weights: those of training, tilted by how much better or worse than usual each recently was
+             → correction: a share of what the last days missed by, the share learned in training
+             → quantiles: the spread of such a day × scores, the recent ones counting more (`spread`)
+
+Nothing is kept between two forecasts: all adaptation rests on what `known` holds, so a forecast can be made again at any
+time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import Self
+
+import numpy as np
+import pandas as pd
+
+from data.schema import TEMPERATURE_C, Array, Integers, Utility
+from forecasting import day_table
+from forecasting.day_grid import LOOKBACK_DAYS, WINDOW_DAYS, DayGrid, bridged
+from forecasting.day_table import DayTable, Driver, fold_demand
+from forecasting.errors import TooLittleHistory
+from forecasting.explain import EXPLAINED_COLUMNS
+from forecasting.forecaster import MEDIAN, QUANTILE_COLUMNS, by_interval, forecast_frame
+from forecasting.gaps import Gaps
+from forecasting.kernel_member import KernelMember
+from forecasting.lightgbm_member import LightGBMMember
+from forecasting.linear_member import LinearMember
+from forecasting.member import Lesson, Member
+from forecasting.recent import (
+    RECENT_DAYS,
+    Achieved,
+    carried_over,
+    faded_mean,
+    recent_days,
+    share_to_correct,
+    usual_weights,
+    weights_of,
+)
+from forecasting.regimes import weather_bounds
+from forecasting.spread import Spread
+from forecasting.weather_error import WeatherError
+
+MEMBERS: Mapping[str, type[Member]] = {"linear": LinearMember, "kernel": KernelMember, "lightgbm": LightGBMMember}
+ENSEMBLE = "ensemble"
+NEEDED_DAYS = 49
+FOLDS = 8
+# A utility whose demand never moves is forecast without error.
+SMALLEST_ERROR = 1e-12
+# Nothing known of the level: the spread is that of demand itself.
+LEVEL_UNKNOWN = 1.0
+# A gap in demand up to this long does not cost a training day.
+BRIDGED_HOURS = 2
+FOLD_DAYS = 28
+# Behaviour changes: what lies further back costs more than it teaches.
+LONGEST_HISTORY = pd.Timedelta(days=1096)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One day's forecast before it is put together; relative units where not said otherwise.
+
+    today: the day's features; said: each member's forecast, shape (members, slots); weights: of the members; correction,
+    spread: shape (slots,); levels: scores at `data.schema.QUANTILES`.
+    """
+
+    today: DayTable
+    level_mw: float
+    said: Array
+    weights: Array
+    correction: Array
+    spread: Array
+    levels: Array
+
+
+class EnsembleForecaster:
+    """Day-ahead demand from weather, calendar and recent demand.
+
+    members: names from `MEMBERS`; seed: makes a fit reproducible.
+    Learned: utility_; scale_mw_ and usual_mw_, deviation and mean of demand; members_; weights_ and usual_error_ of each in
+    training; share_ of recent misses that is corrected; spread_, and sharper_, its part that realised
+    weather leaves; achieved_ on the last training days.
+    """
+
+    needs_weather = True
+
+    def __init__(self, name: str = ENSEMBLE, members: tuple[str, ...] = tuple(MEMBERS), seed: int = 1) -> None:
+        self.name = name
+        self.member_names = members
+        self.seed = seed
+
+    def fit(self, history: pd.DataFrame, utility: Utility) -> Self:
+        """Learn from the last three years of `history`. Raises TooLittleHistory below 49 days with demand and features."""
+        history = history.loc[history.index[-1] - LONGEST_HISTORY :]
+        table, demand_mw = _training_days(history, utility)
+        self.utility_ = utility
+        self.scale_mw_ = float(np.std(demand_mw)) or 1.0
+        self.usual_mw_ = float(np.mean(demand_mw))
+        table = table.in_units_of(self.scale_mw_)
+        drawn = (demand_mw - table.level_mw[:, None]) / self.scale_mw_
+        lesson = Lesson(table, self._as_served(history, table), drawn, _folds(table.days), self.seed)
+        self.members_ = tuple(MEMBERS[name]() for name in self.member_names)
+        honest = [member.fit(lesson) for member in self.members_]
+        seen, served = np.stack([said.seen for said in honest]), np.stack([said.served for said in honest])
+        self.weights_ = usual_weights(drawn - served)
+        self.usual_error_ = ((seen - drawn) ** 2).mean(axis=(1, 2))
+        missed_seen, missed = (drawn - np.tensordot(self.weights_, said, axes=1) for said in (seen, served))
+        carried = carried_over(missed_seen, utility.lead_days)
+        self.share_ = share_to_correct(missed, carried)
+        bounds = weather_bounds(history[TEMPERATURE_C], utility)
+        self.spread_ = Spread.learn(missed - self.share_ * carried, table, bounds, utility)
+        self.sharper_ = float(np.sqrt((missed_seen**2).mean() / max((missed**2).mean(), SMALLEST_ERROR)))
+        last = slice(-RECENT_DAYS - utility.lead_days - 1, None)
+        self.achieved_ = Achieved(table.days[last], seen[:, last], drawn[last], self._spread_seen(table)[last])
+        return self
+
+    def predict(self, known: pd.DataFrame, day: date) -> pd.DataFrame:
+        """Forecast local day `day`; `known` as in forecasting.forecaster, 36 days back at least, 52 to adapt."""
+        return self._forecast(self._asked(known, day), day)
+
+    def predict_explained(self, known: pd.DataFrame, day: date) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """The forecast of local day `day`, and the same taken apart by driver (forecasting.explain)."""
+        asked = self._asked(known, day)
+        return self._forecast(asked, day), self._explanation(asked, day)
+
+    def _forecast(self, asked: Asked, day: date) -> pd.DataFrame:
+        centre = np.tensordot(asked.weights, asked.said, axes=1) + asked.correction
+        relative = centre[:, None] + asked.spread[:, None] * asked.levels
+        return forecast_frame(day, relative * self.scale_mw_ + asked.level_mw, self.utility_)
+
+    def _explanation(self, asked: Asked, day: date) -> pd.DataFrame:
+        parts = [member.explain(asked.today) for member in self.members_]
+        by_driver = {
+            driver: np.tensordot(asked.weights, [part.drivers[driver][0] for part in parts], axes=1) for driver in Driver
+        }
+        by_driver[Driver.RECENT_DEMAND] = by_driver[Driver.RECENT_DEMAND] + asked.correction
+        base = np.tensordot(asked.weights, [part.base[0] for part in parts], axes=1)
+        base = base + asked.spread * asked.levels[QUANTILE_COLUMNS.index(MEDIAN)]
+        trend = np.full(len(base), asked.level_mw - self.usual_mw_)
+        columns = [base * self.scale_mw_ + self.usual_mw_, trend, *(by_driver[driver] * self.scale_mw_ for driver in Driver)]
+        return by_interval(day, np.column_stack(columns), EXPLAINED_COLUMNS, self.utility_)
+
+    def _as_served(self, history: pd.DataFrame, table: DayTable) -> DayTable | None:
+        """The training days with an error on their temperatures as the weather forecasts' was; None when it is not known."""
+        error = WeatherError.learn(history, self.utility_)
+        if error is None:
+            return None
+        disturbance = error.replay(table.days, self.utility_, self.seed)
+        return day_table.build(history, self.utility_, list(table.days), disturbance).in_units_of(self.scale_mw_)
+
+    def _asked(self, known: pd.DataFrame, day: date) -> Asked:
+        """What the members say of the day, and what they achieved on the days before it."""
+        first, last = self.utility_.day_index(day - timedelta(days=WINDOW_DAYS))[0], self.utility_.day_index(day)[-1]
+        known = known.loc[first:last]
+        wanted = recent_days(day, self.utility_)
+        covered_from = DayGrid.of(pd.DatetimeIndex(known.index[:1]), self.utility_).days[0] + timedelta(days=LOOKBACK_DAYS)
+        since_training = [one for one in wanted if self.achieved_.days[-1] < one and covered_from <= one]
+        table = day_table.build(known, self.utility_, [*since_training, day]).in_units_of(self.scale_mw_)
+        said = np.stack([member.predict(table) for member in self.members_])
+        over = table.at(np.arange(len(since_training)))
+        drawn = (over.drawn_mw - over.level_mw[:, None]) / self.scale_mw_
+        later = Achieved(over.days, said[:, :-1], drawn, self._spread_seen(over))
+        achieved = self.achieved_.within(wanted[0], wanted[-1]).followed_by(later)
+        weights = weights_of(self.weights_, self.usual_error_, achieved)
+        missed = achieved.missed(weights)
+        covered = [one for one in wanted if covered_from <= one]
+        today = table.at(np.array([len(since_training)]))
+        spread = self.spread_.of(today, self.utility_)[0]
+        level_known = bool(np.isfinite(today.level_mw[0]))
+        return Asked(
+            today=today,
+            level_mw=float(today.level_mw[0]) if level_known else self.usual_mw_,
+            said=said[:, -1],
+            weights=weights,
+            correction=self.share_ * faded_mean(missed),
+            spread=spread * self._widened(known, day, covered, weights)
+            if level_known
+            else np.maximum(spread, LEVEL_UNKNOWN),
+            levels=self.spread_.levels(missed / achieved.spread),
+        )
+
+    def _widened(self, known: pd.DataFrame, day: date, recent: list[date], weights: Array) -> float:
+        """How many times larger recent errors would have been with the gaps that today's inputs have; 1 without gaps."""
+        gaps = Gaps.of(known, self.utility_, day)
+        if not gaps.any() or not recent:
+            return 1.0
+        whole = self._missed(known, recent, weights)
+        with_gaps = [
+            self._missed(gaps.laid_over(known, (day - one).days, self.utility_), [one], weights, drawn_in=known)
+            for one in recent
+        ]
+        both = np.isfinite(whole) & np.isfinite(np.concatenate(with_gaps))
+        if not both.any():
+            return 1.0
+        usual, grown = (float(np.mean(missed[both] ** 2)) for missed in (whole, np.concatenate(with_gaps)))
+        return float(np.sqrt(max(1.0, grown / max(usual, 1e-12))))
+
+    def _missed(self, known: pd.DataFrame, days: list[date], weights: Array, drawn_in: pd.DataFrame | None = None) -> Array:
+        """What the weighted members, told `known`, miss by; relative units, shape (days, slots)."""
+        table = day_table.build(known, self.utility_, days)
+        drawn_mw = table.drawn_mw if drawn_in is None else fold_demand(drawn_in, self.utility_, table.days)
+        scaled = table.in_units_of(self.scale_mw_)
+        said = np.stack([member.predict(scaled) for member in self.members_])
+        missed: Array = (drawn_mw - table.level_mw[:, None]) / self.scale_mw_ - np.tensordot(weights, said, axes=1)
+        return missed
+
+    def _spread_seen(self, table: DayTable) -> Array:
+        """The spread of forecasts made from realised weather, as those of the days that are over are."""
+        return self.spread_.of(table, self.utility_) * self.sharper_
+
+
+def forecaster_named(name: str, seed: int) -> EnsembleForecaster:
+    """The whole ensemble, or one member of it alone; name: `ensemble` or one of `MEMBERS`."""
+    return EnsembleForecaster(name, tuple(MEMBERS) if name == ENSEMBLE else (name,), seed)
+
+
+def _training_days(history: pd.DataFrame, utility: Utility) -> tuple[DayTable, Array]:
+    """Features and demand [MW] of every day whose demand is known whole."""
+    table = day_table.build(history, utility)
+    folded = fold_demand(history, utility, table.days)
+    demand_mw = bridged(folded.ravel(), BRIDGED_HOURS * utility.steps_per_day // 24).reshape(folded.shape)
+    usable = np.isfinite(demand_mw).all(axis=1) & np.isfinite(table.level_mw)
+    found_days = int(usable.sum())
+    if found_days < NEEDED_DAYS:
+        raise TooLittleHistory(found_days=found_days, needed_days=NEEDED_DAYS)
+    return table.at(np.flatnonzero(usable)), demand_mw[usable]
+
+
+def _folds(days: tuple[date, ...]) -> Integers:
+    """Days dealt to folds four weeks at a time; with little history, a quarter of it at a time."""
+    since_first = np.array([(day - days[0]).days for day in days], dtype=np.int64)
+    length = min(FOLD_DAYS, max(1, int(since_first[-1] + 1) // 4))
+    return since_first // length % FOLDS

@@ -1,0 +1,117 @@
+"""The groups of features in which two days are alike or not, for each block of hours."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from data.schema import Array
+from forecasting.day_table import DayTable, Driver
+
+
+@dataclass(frozen=True)
+class Block:
+    """Hours of the day that share a kernel. parts: into how many equal stretches their features are averaged."""
+
+    first_hour: int
+    last_hour: int
+    parts: int
+
+    def slots(self, per_day: int) -> slice:
+        """Times of day inside."""
+        return slice(self.first_hour * per_day // 24, self.last_hour * per_day // 24)
+
+
+# Thirds and halves of the day: each hour is forecast by two, cut at different edges.
+BLOCKS = (Block(0, 8, 8), Block(8, 16, 8), Block(16, 24, 8), Block(0, 12, 12), Block(12, 24, 12))
+
+
+@dataclass(frozen=True)
+class Group:
+    """Features measured together.
+
+    through: those taken in every part of the block; once: in its middle; prefix: any whose name begins so; binary: yes or
+    no.
+    """
+
+    driver: Driver
+    through: tuple[str, ...] = ()
+    once: tuple[str, ...] = ()
+    prefix: tuple[str, ...] = ()
+    binary: bool = False
+
+
+GROUPS = {
+    "weather_now": Group(Driver.WEATHER, through=("temperature",), once=("temperature_memory_6h",)),
+    "weather_before": Group(
+        Driver.WEATHER,
+        once=(
+            "temperature_6h_ago",
+            "temperature_12h_ago",
+            "temperature_24h_ago",
+            "temperature_memory_24h",
+            "temperature_memory_72h",
+            "temperature_day_before_max",
+            "temperature_day_before_min",
+            "temperature_day_before_mean",
+        ),
+    ),
+    "weather_day": Group(Driver.WEATHER, once=("temperature_day_max", "temperature_day_min", "temperature_day_mean")),
+    "demand_shape": Group(
+        Driver.RECENT_DEMAND,
+        through=(
+            "same_slot_latest_day_mw",
+            "same_slot_week_ago_mw",
+            "same_slot_two_weeks_ago_mw",
+            "same_slot_same_weekday_mw",
+        ),
+    ),
+    "demand_recent": Group(Driver.RECENT_DEMAND, prefix=("latest_", "morning_", "last_known_")),
+    "week": Group(Driver.CALENDAR, prefix=("weekday_",), binary=True),
+    "holiday": Group(
+        Driver.CALENDAR,
+        once=(
+            "holiday",
+            "holiday_on_weekend",
+            "after_holiday",
+            "before_holiday",
+            "bridge_day",
+            "latest_known_day_was_holiday",
+            "week_ago_was_holiday",
+            "two_weeks_ago_was_holiday",
+            "year_end_holiday",
+        ),
+        binary=True,
+    ),
+    "season": Group(Driver.CALENDAR, once=("season_sin_1", "season_cos_1", "season_sin_2", "season_cos_2", "summer_time")),
+    "turn_of_year": Group(
+        Driver.CALENDAR,
+        once=("year_end", "year_end_workday", "before_year_end", "new_year_weeks", "end_of_january"),
+        binary=True,
+    ),
+}
+
+
+def block_features(table: DayTable, block: Block) -> dict[str, Array]:
+    """Features of each day for `block`: group → shape (days, features)."""
+    slots = block.slots(table.slots)
+    middle = (slots.start + slots.stop) // 2
+    answer = {}
+    for name, group in GROUPS.items():
+        # "latest_known_day_was_holiday" begins like a demand feature, and is none.
+        named = (
+            [
+                column
+                for column, driver in table.drivers.items()
+                if column.startswith(group.prefix) and driver is group.driver
+            ]
+            if group.prefix
+            else []
+        )
+        parts = [table.columns[column][:, middle][:, None] for column in (*group.once, *named)]
+        for column in group.through:
+            inside = table.columns[column][:, slots]
+            parts.append(inside.reshape(len(inside), block.parts, -1).mean(axis=2))
+        answer[name] = np.concatenate(parts, axis=1)
+    return answer

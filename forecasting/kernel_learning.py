@@ -1,0 +1,161 @@
+"""Which differences between days matter for this utility: the kernel's length scales, learned from its last months.
+
+The log marginal likelihood (Rasmussen & Williams 2006, equation 5.8), the scale of each time of day profiled out, is climbed
+from a starting point in the middle of what utilities have, and held near it where the data are silent.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from scipy.linalg import cho_solve, cholesky
+from scipy.optimize import minimize
+
+from data.schema import Array
+from forecasting.day_table import DayTable
+from forecasting.kernel_features import BLOCKS, GROUPS, block_features
+
+# Where the search starts: found on 2013 (python -m benchmarks.settings). It moves from there by each utility's own data.
+START_LENGTH = dict(zip(GROUPS, (2.2, 2.6, 6.0, 5.0, 8.0, 12.0, 6.0, 4.5, 6.0), strict=True))
+START_LINE = dict(zip(GROUPS, (0.008, 0.005, 0.005, 0.02, 0.1, 0.1, 0.02, 0.01, 0.005), strict=True))
+START_NOISE = 0.016
+LEARNED_DAYS = 200
+LEARNED_FROM = 730
+# The thirds of the day; its halves share what they teach.
+LEARNED_BLOCKS = 3
+STEPS = 10
+PULL = 3.0
+EFFECTIVE_SLOTS = 3.0
+FURTHEST = 4.0
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """length: group → length scale; line: group → weight of the linear part; noise: variance of a day's own whim."""
+
+    length: dict[str, float]
+    line: dict[str, float]
+    noise: float
+
+    def among(self, days: Array, widths: tuple[int, ...]) -> Days:
+        """Training days laid out to be compared with. days: standardised features, the groups side by side in the order of
+        `GROUPS`, shape (days, features); widths: features of each group.
+        """
+        length = np.repeat([self.length[name] for name in GROUPS], widths)
+        line = np.repeat([self.line[name] for name in GROUPS], widths)
+        return Days(length, np.ascontiguousarray((days / length).T), np.ascontiguousarray((days * line).T))
+
+
+@dataclass(frozen=True)
+class Days:
+    """Training days in the kernel's own units. length: of each feature; scaled, lines: shape (features, days)."""
+
+    length: Array
+    scaled: Array
+    lines: Array
+
+    @cached_property
+    def squares(self) -> Array:
+        """Squared length of each training day."""
+        squares: Array = (self.scaled**2).sum(axis=0)
+        return squares
+
+    def covariance(self, asked: Array) -> Array:
+        """Covariance of each asked day with each training day, shape (asked, days). asked: standardised features."""
+        own = asked / self.length
+        distance = (own**2).sum(axis=1)[:, None] + self.squares[None, :] - 2 * own @ self.scaled
+        near = np.exp(-0.5 * np.maximum(distance, 0.0))
+        covariance: Array = near + asked @ self.lines
+        return covariance
+
+
+def learn_kernel(table: DayTable, target: Array) -> Kernel:
+    """The kernel under which 200 days, dealt evenly over the last two years and so over the seasons, are most likely.
+
+    target: relative demand, shape (days, slots).
+    """
+    recent = np.arange(len(target))[-LEARNED_FROM:]
+    recent = recent[:: -max(1, len(recent) // LEARNED_DAYS)][:LEARNED_DAYS][::-1]
+    learned = table.at(recent)
+    blocks = [
+        _Block.of(block_features(learned, block), target[recent][:, block.slots(table.slots)])
+        for block in BLOCKS[:LEARNED_BLOCKS]
+    ]
+    start = _to_vector(Kernel(START_LENGTH, START_LINE, START_NOISE))
+
+    def cost(point: Array) -> tuple[float, Array]:
+        answers = [block.cost(point) for block in blocks]
+        away = point - start
+        total = sum(answer[0] for answer in answers) + PULL * float(away @ away)
+        slope: Array = np.sum([answer[1] for answer in answers], axis=0) + 2 * PULL * away
+        return total, slope
+
+    bounds = [(value - FURTHEST, value + FURTHEST) for value in start]
+    found = minimize(cost, start, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": STEPS})
+    return _to_kernel(found.x)
+
+
+@dataclass(frozen=True)
+class _Block:
+    """What the likelihood needs of one block: distances and products of its days by group, and its centred target."""
+
+    distance: Array
+    product: Array
+    target: Array
+
+    @staticmethod
+    def of(features: dict[str, Array], target: Array) -> _Block:
+        standard = [_standardised(features[name], GROUPS[name].binary) for name in GROUPS]
+        return _Block(
+            distance=np.stack([_distance(values, values) for values in standard]),
+            product=np.stack([values @ values.T for values in standard]),
+            target=target - target.mean(axis=0),
+        )
+
+    def cost(self, point: Array) -> tuple[float, Array]:
+        """Negative log marginal likelihood up to a constant, and its slope."""
+        groups = len(GROUPS)
+        inverse_square, line, noise = np.exp(-2 * point[:groups]), np.exp(point[groups:-1]), float(np.exp(point[-1]))
+        days, slots = self.target.shape
+        near = np.exp(-0.5 * np.tensordot(inverse_square, self.distance, axes=1))
+        covariance = near + np.tensordot(line, self.product, axes=1) + noise * np.eye(days)
+        lower = cholesky(covariance, lower=True)
+        inverse = cho_solve((lower, True), np.eye(days))
+        weights = inverse @ self.target
+        energy = np.maximum((self.target * weights).sum(axis=0), 1e-12)
+        share = EFFECTIVE_SLOTS / slots
+        value = share * (0.5 * days * np.log(energy / days).sum() + slots * np.log(np.diag(lower)).sum())
+        by_entry = share * 0.5 * (slots * inverse - (weights * (days / energy)) @ weights.T)
+        by_length = np.tensordot(self.distance, by_entry * near, axes=2) * inverse_square
+        by_line = np.tensordot(self.product, by_entry, axes=2) * line
+        return float(value), np.concatenate([by_length, by_line, [np.trace(by_entry) * noise]])
+
+
+def _standardised(values: Array, binary: bool) -> Array:
+    good = np.isfinite(values)
+    count = np.maximum(good.sum(axis=0), 1)
+    centred = np.where(good, values - np.where(good, values, 0.0).sum(axis=0) / count, 0.0)
+    deviation = np.sqrt((centred**2).sum(axis=0) / count) * np.sqrt(values.shape[1])
+    spread = np.full(values.shape[1], 0.5) if binary else np.where(deviation > 1e-9, deviation, np.inf)
+    standard: Array = centred / spread
+    return standard
+
+
+def _distance(first: Array, second: Array) -> Array:
+    """Squared Euclidean distance of every row to every row."""
+    squares = (first**2).sum(axis=1)[:, None] + (second**2).sum(axis=1)[None, :]
+    distance: Array = np.maximum(squares - 2 * first @ second.T, 0.0)
+    return distance
+
+
+def _to_vector(kernel: Kernel) -> Array:
+    return np.log([*(kernel.length[name] for name in GROUPS), *(kernel.line[name] for name in GROUPS), kernel.noise])
+
+
+def _to_kernel(point: Array) -> Kernel:
+    values = [float(value) for value in np.exp(point)]
+    groups = len(GROUPS)
+    length = dict(zip(GROUPS, values[:groups], strict=True))
+    return Kernel(length, dict(zip(GROUPS, values[groups:-1], strict=True)), values[-1])

@@ -1,0 +1,190 @@
+"""Days like this one: a Gaussian process over whole days, the member that knows how weather, week and season work together.
+
+A day is cut into blocks of hours; within a block every time of day shares one kernel: a squared exponential over groups of
+features, each group with a length scale of its own, plus a line. The length scales are learned from the utility's own
+last months (`kernel_learning`). Source: Rasmussen & Williams (2006), "Gaussian Processes for Machine Learning",
+equations 2.23 (mean) and 5.12 (leave-one-out, here a fold at a time).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import combinations
+from math import factorial
+from typing import Self
+
+import numpy as np
+from scipy.linalg import cho_factor, cho_solve
+
+from data.schema import Array, Flags, Integers
+from forecasting.day_table import DayTable, Driver
+from forecasting.kernel_features import BLOCKS, GROUPS, Block, block_features
+from forecasting.kernel_learning import Days, Kernel, learn_kernel
+from forecasting.member import Explained, Honest, Lesson
+
+# A feature that moves less than this does not move.
+NO_SPREAD = 1e-9
+UNMOVED = 1e300
+SUBSETS = tuple(frozenset(present) for size in range(len(Driver) + 1) for present in combinations(Driver, size))
+NOWHERE = np.zeros(1, dtype=np.int64)
+
+
+@dataclass(frozen=True)
+class BlockModel:
+    """One block of hours, fitted.
+
+    widths: features in each group of `GROUPS`; centre, spread: of each feature; standard: the training days' features in
+    these units, shape (days, features), and `days` the same as the kernel sees them; weights: shape (days, slots); usual:
+    mean target of each slot.
+    """
+
+    widths: tuple[int, ...]
+    centre: Array
+    spread: Array
+    standard: Array
+    weights: Array
+    usual: Array
+    days: Days
+
+    @classmethod
+    def of(
+        cls,
+        kernel: Kernel,
+        widths: tuple[int, ...],
+        centre: Array,
+        spread: Array,
+        standard: Array,
+        weights: Array,
+        usual: Array,
+    ) -> Self:
+        """A block as it was learned or stored."""
+        return cls(widths, centre, spread, standard, weights, usual, kernel.among(standard, widths))
+
+    def standardised(self, table: DayTable, block: Block) -> Array:
+        """Features of each day in the units of the training days; a missing one counts as usual."""
+        features = np.concatenate(list(block_features(table, block).values()), axis=1)
+        return _standard(features, self.centre, self.spread)
+
+    def said(self, asked: Array) -> Array:
+        """The forecast of days with these standardised features, shape (asked, slots)."""
+        said: Array = self.days.covariance(asked) @ self.weights + self.usual
+        return said
+
+
+class KernelMember:
+    """Learned: kernel_; models_ one a block, in the order of `BLOCKS`."""
+
+    def fit(self, lesson: Lesson) -> Honest:
+        """See Member. It learns from realised weather alone."""
+        table = lesson.table
+        self.kernel_ = learn_kernel(table, lesson.target)
+        models = []
+        seen, served = np.zeros_like(lesson.target), np.zeros_like(lesson.target)
+        for block in BLOCKS:
+            slots = block.slots(table.slots)
+            features = block_features(table, block)
+            said = None if lesson.served is None else block_features(lesson.served, block)
+            model, honest = _fit_block(self.kernel_, features, said, lesson.target[:, slots], lesson)
+            models.append(model)
+            seen[:, slots] += honest.seen
+            served[:, slots] += honest.served
+        self.models_ = tuple(models)
+        share = _share(table.slots)
+        return Honest(seen / share, served / share)
+
+    def predict(self, table: DayTable) -> Array:
+        """See Member."""
+        answer = np.zeros((len(table.days), table.slots))
+        for block, model in zip(BLOCKS, self.models_, strict=True):
+            asked = model.standardised(table, block)
+            answer[:, block.slots(table.slots)] += model.said(asked)
+        return answer / _share(table.slots)
+
+    def explain(self, table: DayTable) -> Explained:
+        """See Member: Shapley values over the drivers, absent ones at their training mean (Shapley 1953; exact)."""
+        shape = (len(table.days), table.slots)
+        base = np.zeros(shape)
+        drivers = {driver: np.zeros(shape) for driver in Driver}
+        share = _share(table.slots)
+        for block, model in zip(BLOCKS, self.models_, strict=True):
+            slots = block.slots(table.slots)
+            worth = _worth(model, model.standardised(table, block))
+            base[:, slots] += worth[frozenset()]
+            for driver in Driver:
+                drivers[driver][:, slots] += _shapley(worth, driver)
+        return Explained(base / share, {driver: values / share for driver, values in drivers.items()})
+
+
+def _worth(model: BlockModel, asked: Array) -> dict[frozenset[Driver], Array]:
+    """The forecast with only some drivers as asked, the others at their training mean."""
+    of_feature = np.repeat([group.driver for group in GROUPS.values()], model.widths)
+    here = {driver: of_feature == driver for driver in Driver}
+    partly = np.concatenate([asked * sum((here[driver] for driver in present), NOWHERE) for present in SUBSETS])
+    said = model.said(partly).reshape(len(SUBSETS), len(asked), -1)
+    return dict(zip(SUBSETS, said, strict=True))
+
+
+def _share(slots: int) -> Array:
+    """How many blocks forecast each time of day."""
+    share = np.zeros(slots)
+    for block in BLOCKS:
+        share[block.slots(slots)] += 1.0
+    return share
+
+
+def _shapley(worth: dict[frozenset[Driver], Array], driver: Driver) -> Array:
+    players = len(Driver)
+    total: Array = np.zeros_like(worth[frozenset()])
+    for without, value in worth.items():
+        if driver not in without:
+            weight = factorial(len(without)) * factorial(players - len(without) - 1) / factorial(players)
+            total = total + weight * (worth[without | {driver}] - value)
+    return total
+
+
+def _fit_block(
+    kernel: Kernel, by_group: dict[str, Array], served: dict[str, Array] | None, target: Array, lesson: Lesson
+) -> tuple[BlockModel, Honest]:
+    """The fitted block, and what fits without each fold say of its days."""
+    widths = tuple(values.shape[1] for values in by_group.values())
+    features = np.concatenate(list(by_group.values()), axis=1)
+    centre = _mean(features)
+    binary = np.repeat([group.binary for group in GROUPS.values()], widths)
+    spread = _spread(features - centre, binary, np.repeat(widths, widths))
+    # In single precision, as they are written: a model that was stored forecasts the same.
+    standard = _standard(features, centre, spread).astype(np.float32).astype(np.float64)
+    days = kernel.among(standard, widths)
+    usual = target.mean(axis=0)
+    covariance = days.covariance(standard) + np.diag(kernel.noise / lesson.trust)
+    inverse = cho_solve(cho_factor(covariance), np.eye(len(target)))
+    weights = inverse @ (target - usual)
+    model = BlockModel(widths, centre, spread, standard, weights, usual, days)
+    said = None if served is None else _standard(np.concatenate(list(served.values()), axis=1), centre, spread)
+    seen = np.empty_like(target)
+    as_served = np.empty_like(target)
+    for number in np.unique(lesson.fold):
+        out = lesson.fold == number
+        missing = np.linalg.solve(inverse[np.ix_(out, out)], weights[out])
+        seen[out] = target[out] - missing
+        if said is not None:
+            rest = weights - inverse[:, out] @ missing
+            as_served[out] = days.covariance(said[out]) @ rest + usual
+    return model, Honest(seen, seen if said is None else as_served)
+
+
+def _standard(features: Array, centre: Array, spread: Array) -> Array:
+    standard = (features - centre) / spread
+    return np.where(np.isfinite(standard), standard, 0.0)
+
+
+def _mean(values: Array) -> Array:
+    good = np.isfinite(values)
+    mean: Array = np.where(good, values, 0.0).sum(axis=0) / np.maximum(good.sum(axis=0), 1)
+    return mean
+
+
+def _spread(centred: Array, binary: Flags, width: Integers) -> Array:
+    """What one unit of distance is: a standard deviation, or half a step for yes and no; shared out over a group."""
+    deviation = np.sqrt(_mean(centred**2))
+    shared = np.where(deviation > NO_SPREAD, deviation, UNMOVED) * np.sqrt(width)
+    return np.where(binary, 0.5, shared)
