@@ -31,6 +31,10 @@ from forecasting.errors import TooLittleHistory
 from forecasting.weather_features import paths, weather_columns
 
 
+# Two weeks and the longest lead: as far back as departures are read (forecasting.departures).
+RUN_UP_DAYS = 14
+
+
 class Driver(StrEnum):
     """What moves a forecast."""
 
@@ -44,15 +48,21 @@ class DayTable:
     """Features of `days`.
 
     level_mw: mean demand of the last known week, shape (days,); drawn_mw: the day's own demand as far as it is known at the
-    gate closure of the day after, no feature, shape (days, slots); columns: name → shape (days, slots); drivers: name →
-    driver.
+    gate closure of the day after, and before_gate_mw: as far as at the closure on the day itself, no features, with gaps,
+    shape (days, slots) and (days, slots known by then); columns: name → shape (days, slots); drivers: name → driver;
+    lead_days: between the gate closure's day and the day it is for; scale_mw: what 1 means in columns that scale with demand.
+    run_up: weather and calendar of every day from a fortnight before the first on, up to the last.
     """
 
     days: tuple[date, ...]
     level_mw: Array
     drawn_mw: Array
+    before_gate_mw: Array
     columns: dict[str, Array]
     drivers: dict[str, Driver]
+    lead_days: int
+    scale_mw: float = 1.0
+    run_up: DayTable | None = None
 
     @property
     def slots(self) -> int:
@@ -62,13 +72,30 @@ class DayTable:
     def in_units_of(self, scale_mw: float) -> DayTable:
         """The same with every column in MW divided by `scale_mw`."""
         scaled = {name: values / scale_mw if name.endswith("_mw") else values for name, values in self.columns.items()}
-        return replace(self, columns=scaled)
+        return replace(self, columns=scaled, scale_mw=self.scale_mw * scale_mw)
 
     def at(self, rows: Integers) -> DayTable:
         """Some of the days."""
         days = tuple(self.days[int(row)] for row in np.arange(len(self.days))[rows])
         columns = {name: values[rows] for name, values in self.columns.items()}
-        return DayTable(days, self.level_mw[rows], self.drawn_mw[rows], columns, self.drivers)
+        return replace(
+            self,
+            days=days,
+            level_mw=self.level_mw[rows],
+            drawn_mw=self.drawn_mw[rows],
+            before_gate_mw=self.before_gate_mw[rows],
+            columns=columns,
+        )
+
+    def without_demand(self) -> DayTable:
+        """Weather and calendar only."""
+        kept = {name: driver for name, driver in self.drivers.items() if driver is not Driver.RECENT_DEMAND}
+        return replace(self, columns={name: self.columns[name] for name in kept}, drivers=kept)
+
+    def with_recent_demand(self, columns: dict[str, Array]) -> DayTable:
+        """The same and more columns about recent demand."""
+        drivers = self.drivers | dict.fromkeys(columns, Driver.RECENT_DEMAND)
+        return replace(self, columns=self.columns | columns, drivers=drivers)
 
 
 def build(
@@ -84,20 +111,28 @@ def build(
     wanted = list(grid.days[LOOKBACK_DAYS:]) if days is None else days
     if not wanted or len(grid.days) <= LOOKBACK_DAYS or wanted[0] < grid.days[LOOKBACK_DAYS]:
         raise TooLittleHistory(found_days=len(grid.days) - 1, needed_days=LOOKBACK_DAYS)
-    rows = [(day - grid.days[0]).days for day in wanted]
+    rows = np.array([(day - grid.days[0]).days for day in wanted])
+    leading = np.arange(rows[0] - RUN_UP_DAYS, rows[-1] + 1)
     demand_mw = frame[DEMAND_MW].to_numpy(dtype=np.float64, na_value=np.nan)
     known_today, known_tomorrow, known_later = known_at_gates(pd.DatetimeIndex(frame.index), grid, utility)
     drawn = grid.fold(np.where(known_tomorrow, demand_mw, np.nan))
     later = filled_from_the_week_before(grid.fold(np.where(known_later, demand_mw, np.nan)))
     whole = filled_from_the_week_before(drawn, later)
-    before_gate = _before_gates(grid.fold(np.where(known_today, demand_mw, np.nan)), whole, gate_slot(utility))
-    level, demand = demand_columns(whole, before_gate, rows, utility.lead_days)
+    morning = grid.fold(np.where(known_today, demand_mw, np.nan))[:, : gate_slot(utility)]
+    level, demand = demand_columns(whole, _before_gates(morning, whole), rows, utility.lead_days)
     temperature = filled_from_the_day_before(grid.fold(frame[TEMPERATURE_C].to_numpy(dtype=np.float64, na_value=np.nan)))
-    weather = weather_columns(paths(temperature, rows, disturbance_c), grid.slots)
-    calendar = calendar_columns(wanted, utility, grid.slots)
-    drivers = dict.fromkeys(weather, Driver.WEATHER) | dict.fromkeys(calendar, Driver.CALENDAR)
-    drivers |= dict.fromkeys(demand, Driver.RECENT_DEMAND)
-    return DayTable(tuple(wanted), level, drawn[rows], weather | calendar | demand, drivers)
+    calendar = calendar_columns([grid.days[row] for row in leading], utility, grid.slots)
+    known = weather_columns(paths(temperature, leading), grid.slots) | calendar
+    drivers = dict.fromkeys(known, Driver.WEATHER) | dict.fromkeys(calendar, Driver.CALENDAR)
+    unknown_level = np.full(len(leading), np.nan)
+    days = tuple(grid.days[row] for row in leading)
+    run_up = DayTable(days, unknown_level, drawn[leading], morning[leading], known, drivers, utility.lead_days)
+    own = rows - leading[0]
+    columns = {name: values[own] for name, values in known.items()}
+    if disturbance_c is not None:
+        columns |= weather_columns(paths(temperature, rows, disturbance_c), grid.slots)
+    table = replace(run_up.at(own), level_mw=level, columns=columns, run_up=run_up)
+    return table.with_recent_demand(demand)
 
 
 def fold_demand(frame: pd.DataFrame, utility: Utility, days: tuple[date, ...]) -> Array:
@@ -107,9 +142,10 @@ def fold_demand(frame: pd.DataFrame, utility: Utility, days: tuple[date, ...]) -
     return folded[[(day - grid.days[0]).days for day in days]]
 
 
-def _before_gates(known: Array, whole: Array, slots_before: int) -> Array:
+def _before_gates(known: Array, whole: Array) -> Array:
     """Each day's demand before its own gate closure, its gaps filled from earlier days only."""
-    morning = known[:, :slots_before].copy()
+    morning = known.copy()
+    slots_before = known.shape[1]
     for row in np.flatnonzero(~np.isfinite(morning).all(axis=1)):
         if row < 8:
             continue

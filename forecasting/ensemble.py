@@ -24,6 +24,7 @@ from data.schema import TEMPERATURE_C, Array, Integers, Utility
 from forecasting import day_table
 from forecasting.day_grid import LOOKBACK_DAYS, WINDOW_DAYS, DayGrid, bridged
 from forecasting.day_table import DayTable, Driver, fold_demand
+from forecasting.departure_member import DepartureMember
 from forecasting.errors import TooLittleHistory
 from forecasting.explain import EXPLAINED_COLUMNS
 from forecasting.forecaster import MEDIAN, QUANTILE_COLUMNS, by_interval, forecast_frame
@@ -46,10 +47,14 @@ from forecasting.regimes import weather_bounds
 from forecasting.spread import Spread
 from forecasting.weather_error import WeatherError
 
-MEMBERS: Mapping[str, type[Member]] = {"linear": LinearMember, "kernel": KernelMember, "lightgbm": LightGBMMember}
+MEMBERS: Mapping[str, type[Member]] = {
+    "linear": LinearMember,
+    "kernel": KernelMember,
+    "departure": DepartureMember,
+    "lightgbm": LightGBMMember,
+}
 ENSEMBLE = "ensemble"
 NEEDED_DAYS = 49
-FOLDS = 8
 # A utility whose demand never moves is forecast without error.
 SMALLEST_ERROR = 1e-12
 # Nothing known of the level: the spread is that of demand itself.
@@ -232,7 +237,7 @@ def _training_days(history: pd.DataFrame, utility: Utility) -> tuple[DayTable, A
 
 
 def _folds(days: tuple[date, ...]) -> Integers:
-    """Days dealt to folds four weeks at a time; with little history, a quarter of it at a time."""
+    """Four weeks are a fold; with little history, a quarter of it."""
     since_first = np.array([(day - days[0]).days for day in days], dtype=np.int64)
     length = min(FOLD_DAYS, max(1, int(since_first[-1] + 1) // 4))
-    return since_first // length % FOLDS
+    return since_first // length

@@ -31,21 +31,24 @@ BLOCKS = (Block(0, 8, 8), Block(8, 16, 8), Block(16, 24, 8), Block(0, 12, 12), B
 class Group:
     """Features measured together.
 
-    through: those taken in every part of the block; once: in its middle; prefix: any whose name begins so; binary: yes or
-    no.
+    length, line: where learning starts from, length scale and weight of the linear part (kernel_learning); through: those
+    taken in every part of the block; once: in its middle; prefix: any whose name begins so; binary: yes or no.
     """
 
     driver: Driver
+    length: float
+    line: float
     through: tuple[str, ...] = ()
     once: tuple[str, ...] = ()
     prefix: tuple[str, ...] = ()
     binary: bool = False
 
 
+# Lengths and lines were found on 2013 (python -m benchmarks.settings); each utility's own data move them from there.
 GROUPS = {
-    "weather_now": Group(Driver.WEATHER, through=("temperature",), once=("temperature_memory_6h",)),
+    "weather_now": Group(Driver.WEATHER, length=2.2, line=0.008, through=("temperature",), once=("temperature_memory_6h",)),
     "weather_before": Group(
-        Driver.WEATHER,
+        Driver.WEATHER, length=2.6, line=0.005,
         once=(
             "temperature_6h_ago",
             "temperature_12h_ago",
@@ -57,9 +60,9 @@ GROUPS = {
             "temperature_day_before_mean",
         ),
     ),
-    "weather_day": Group(Driver.WEATHER, once=("temperature_day_max", "temperature_day_min", "temperature_day_mean")),
+    "weather_day": Group(Driver.WEATHER, length=6.0, line=0.005, once=("temperature_day_max", "temperature_day_min", "temperature_day_mean")),
     "demand_shape": Group(
-        Driver.RECENT_DEMAND,
+        Driver.RECENT_DEMAND, length=5.0, line=0.02,
         through=(
             "same_slot_latest_day_mw",
             "same_slot_week_ago_mw",
@@ -67,10 +70,10 @@ GROUPS = {
             "same_slot_same_weekday_mw",
         ),
     ),
-    "demand_recent": Group(Driver.RECENT_DEMAND, prefix=("latest_", "morning_", "last_known_")),
-    "week": Group(Driver.CALENDAR, prefix=("weekday_",), binary=True),
+    "demand_recent": Group(Driver.RECENT_DEMAND, length=8.0, line=0.1, prefix=("latest_", "morning_", "last_known_")),
+    "week": Group(Driver.CALENDAR, length=12.0, line=0.1, prefix=("weekday_",), binary=True),
     "holiday": Group(
-        Driver.CALENDAR,
+        Driver.CALENDAR, length=6.0, line=0.02,
         once=(
             "holiday",
             "holiday_on_weekend",
@@ -84,21 +87,32 @@ GROUPS = {
         ),
         binary=True,
     ),
-    "season": Group(Driver.CALENDAR, once=("season_sin_1", "season_cos_1", "season_sin_2", "season_cos_2", "summer_time")),
+    "season": Group(Driver.CALENDAR, length=4.5, line=0.01, once=("season_sin_1", "season_cos_1", "season_sin_2", "season_cos_2", "summer_time")),
     "turn_of_year": Group(
-        Driver.CALENDAR,
+        Driver.CALENDAR, length=6.0, line=0.005,
         once=("year_end", "year_end_workday", "before_year_end", "new_year_weeks", "end_of_january"),
         binary=True,
     ),
+    "departure_shape": Group(
+        Driver.RECENT_DEMAND,
+        length=8.0,
+        line=0.02,
+        through=("departure_slot_latest_day", "departure_slot_week_ago", "departure_slot_week_mean"),
+    ),
+    "departure_level": Group(Driver.RECENT_DEMAND, length=8.0, line=0.1, prefix=("departure_day_",)),
 }
+DEPARTURES = ("departure_shape", "departure_level")
+PLAIN = tuple(name for name in GROUPS if name not in DEPARTURES)
+ORDINARY = tuple(name for name in PLAIN if GROUPS[name].driver is not Driver.RECENT_DEMAND)
 
 
-def block_features(table: DayTable, block: Block) -> dict[str, Array]:
-    """Features of each day for `block`: group → shape (days, features)."""
+def block_features(table: DayTable, block: Block, groups: tuple[str, ...]) -> dict[str, Array]:
+    """Features of each day for `block`: group, of those named, → shape (days, features)."""
     slots = block.slots(table.slots)
     middle = (slots.start + slots.stop) // 2
     answer = {}
-    for name, group in GROUPS.items():
+    for name in groups:
+        group = GROUPS[name]
         # "latest_known_day_was_holiday" begins like a demand feature, and is none.
         named = (
             [

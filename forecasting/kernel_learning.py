@@ -17,9 +17,6 @@ from data.schema import Array
 from forecasting.day_table import DayTable
 from forecasting.kernel_features import BLOCKS, GROUPS, block_features
 
-# Where the search starts: found on 2013 (python -m benchmarks.settings). It moves from there by each utility's own data.
-START_LENGTH = dict(zip(GROUPS, (2.2, 2.6, 6.0, 5.0, 8.0, 12.0, 6.0, 4.5, 6.0), strict=True))
-START_LINE = dict(zip(GROUPS, (0.008, 0.005, 0.005, 0.02, 0.1, 0.1, 0.02, 0.01, 0.005), strict=True))
 START_NOISE = 0.016
 LEARNED_DAYS = 200
 LEARNED_FROM = 730
@@ -33,18 +30,26 @@ FURTHEST = 4.0
 
 @dataclass(frozen=True)
 class Kernel:
-    """length: group → length scale; line: group → weight of the linear part; noise: variance of a day's own whim."""
+    """length: group → length scale; line: group → weight of the linear part; noise: variance of a day's own whim.
+
+    Both name the same groups of `kernel_features.GROUPS` in the same order.
+    """
 
     length: dict[str, float]
     line: dict[str, float]
     noise: float
 
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """The groups of features it compares."""
+        return tuple(self.length)
+
     def among(self, days: Array, widths: tuple[int, ...]) -> Days:
         """Training days laid out to be compared with. days: standardised features, the groups side by side in the order of
-        `GROUPS`, shape (days, features); widths: features of each group.
+        `groups`, shape (days, features); widths: features of each group.
         """
-        length = np.repeat([self.length[name] for name in GROUPS], widths)
-        line = np.repeat([self.line[name] for name in GROUPS], widths)
+        length = np.repeat(list(self.length.values()), widths)
+        line = np.repeat(list(self.line.values()), widths)
         return Days(length, np.ascontiguousarray((days / length).T), np.ascontiguousarray((days * line).T))
 
 
@@ -71,7 +76,13 @@ class Days:
         return covariance
 
 
-def learn_kernel(table: DayTable, target: Array) -> Kernel:
+def starting_kernel(groups: tuple[str, ...]) -> Kernel:
+    """Where the search starts."""
+    length = {name: GROUPS[name].length for name in groups}
+    return Kernel(length, {name: GROUPS[name].line for name in groups}, START_NOISE)
+
+
+def learn_kernel(table: DayTable, target: Array, groups: tuple[str, ...]) -> Kernel:
     """The kernel under which 200 days, dealt evenly over the last two years and so over the seasons, are most likely.
 
     target: relative demand, shape (days, slots).
@@ -80,10 +91,10 @@ def learn_kernel(table: DayTable, target: Array) -> Kernel:
     recent = recent[:: -max(1, len(recent) // LEARNED_DAYS)][:LEARNED_DAYS][::-1]
     learned = table.at(recent)
     blocks = [
-        _Block.of(block_features(learned, block), target[recent][:, block.slots(table.slots)])
+        _Block.of(block_features(learned, block, groups), target[recent][:, block.slots(table.slots)])
         for block in BLOCKS[:LEARNED_BLOCKS]
     ]
-    start = _to_vector(Kernel(START_LENGTH, START_LINE, START_NOISE))
+    start = _to_vector(starting_kernel(groups))
 
     def cost(point: Array) -> tuple[float, Array]:
         answers = [block.cost(point) for block in blocks]
@@ -94,7 +105,7 @@ def learn_kernel(table: DayTable, target: Array) -> Kernel:
 
     bounds = [(value - FURTHEST, value + FURTHEST) for value in start]
     found = minimize(cost, start, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": STEPS})
-    return _to_kernel(found.x)
+    return _to_kernel(found.x, groups)
 
 
 @dataclass(frozen=True)
@@ -107,7 +118,7 @@ class _Block:
 
     @staticmethod
     def of(features: dict[str, Array], target: Array) -> _Block:
-        standard = [_standardised(features[name], GROUPS[name].binary) for name in GROUPS]
+        standard = [_standardised(values, GROUPS[name].binary) for name, values in features.items()]
         return _Block(
             distance=np.stack([_distance(values, values) for values in standard]),
             product=np.stack([values @ values.T for values in standard]),
@@ -116,7 +127,7 @@ class _Block:
 
     def cost(self, point: Array) -> tuple[float, Array]:
         """Negative log marginal likelihood up to a constant, and its slope."""
-        groups = len(GROUPS)
+        groups = len(self.distance)
         inverse_square, line, noise = np.exp(-2 * point[:groups]), np.exp(point[groups:-1]), float(np.exp(point[-1]))
         days, slots = self.target.shape
         near = np.exp(-0.5 * np.tensordot(inverse_square, self.distance, axes=1))
@@ -151,11 +162,10 @@ def _distance(first: Array, second: Array) -> Array:
 
 
 def _to_vector(kernel: Kernel) -> Array:
-    return np.log([*(kernel.length[name] for name in GROUPS), *(kernel.line[name] for name in GROUPS), kernel.noise])
+    return np.log([*kernel.length.values(), *kernel.line.values(), kernel.noise])
 
 
-def _to_kernel(point: Array) -> Kernel:
+def _to_kernel(point: Array, groups: tuple[str, ...]) -> Kernel:
     values = [float(value) for value in np.exp(point)]
-    groups = len(GROUPS)
-    length = dict(zip(GROUPS, values[:groups], strict=True))
-    return Kernel(length, dict(zip(GROUPS, values[groups:-1], strict=True)), values[-1])
+    length = dict(zip(groups, values[: len(groups)], strict=True))
+    return Kernel(length, dict(zip(groups, values[len(groups) : -1], strict=True)), values[-1])

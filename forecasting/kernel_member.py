@@ -9,16 +9,16 @@ equations 2.23 (mean) and 5.12 (leave-one-out, here a fold at a time).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import combinations
 from math import factorial
-from typing import Self
 
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve
 
 from data.schema import Array, Flags, Integers
 from forecasting.day_table import DayTable, Driver
-from forecasting.kernel_features import BLOCKS, GROUPS, Block, block_features
+from forecasting.kernel_features import BLOCKS, GROUPS, PLAIN, Block, block_features
 from forecasting.kernel_learning import Days, Kernel, learn_kernel
 from forecasting.member import Explained, Honest, Lesson
 
@@ -33,36 +33,27 @@ NOWHERE = np.zeros(1, dtype=np.int64)
 class BlockModel:
     """One block of hours, fitted.
 
-    widths: features in each group of `GROUPS`; centre, spread: of each feature; standard: the training days' features in
-    these units, shape (days, features), and `days` the same as the kernel sees them; weights: shape (days, slots); usual:
+    kernel: it compares days with; widths: features in each group of it; centre, spread: of each feature; standard: the training days' features in
+    these units, shape (days, features); weights: shape (days, slots); usual:
     mean target of each slot.
     """
 
+    kernel: Kernel
     widths: tuple[int, ...]
     centre: Array
     spread: Array
     standard: Array
     weights: Array
     usual: Array
-    days: Days
 
-    @classmethod
-    def of(
-        cls,
-        kernel: Kernel,
-        widths: tuple[int, ...],
-        centre: Array,
-        spread: Array,
-        standard: Array,
-        weights: Array,
-        usual: Array,
-    ) -> Self:
-        """A block as it was learned or stored."""
-        return cls(widths, centre, spread, standard, weights, usual, kernel.among(standard, widths))
+    @cached_property
+    def days(self) -> Days:
+        """The training days as the kernel sees them."""
+        return self.kernel.among(self.standard, self.widths)
 
     def standardised(self, table: DayTable, block: Block) -> Array:
         """Features of each day in the units of the training days; a missing one counts as usual."""
-        features = np.concatenate(list(block_features(table, block).values()), axis=1)
+        features = np.concatenate(list(block_features(table, block, self.kernel.groups).values()), axis=1)
         return _standard(features, self.centre, self.spread)
 
     def said(self, asked: Array) -> Array:
@@ -72,18 +63,21 @@ class BlockModel:
 
 
 class KernelMember:
-    """Learned: kernel_; models_ one a block, in the order of `BLOCKS`."""
+    """groups: of features, by which it compares days. Learned: kernel_; models_ one a block, in the order of `BLOCKS`."""
+
+    def __init__(self, groups: tuple[str, ...] = PLAIN) -> None:
+        self.groups = groups
 
     def fit(self, lesson: Lesson) -> Honest:
         """See Member. It learns from realised weather alone."""
         table = lesson.table
-        self.kernel_ = learn_kernel(table, lesson.target)
+        self.kernel_ = learn_kernel(table, lesson.target, self.groups)
         models = []
         seen, served = np.zeros_like(lesson.target), np.zeros_like(lesson.target)
         for block in BLOCKS:
             slots = block.slots(table.slots)
-            features = block_features(table, block)
-            said = None if lesson.served is None else block_features(lesson.served, block)
+            features = block_features(table, block, self.groups)
+            said = None if lesson.served is None else block_features(lesson.served, block, self.groups)
             model, honest = _fit_block(self.kernel_, features, said, lesson.target[:, slots], lesson)
             models.append(model)
             seen[:, slots] += honest.seen
@@ -117,7 +111,7 @@ class KernelMember:
 
 def _worth(model: BlockModel, asked: Array) -> dict[frozenset[Driver], Array]:
     """The forecast with only some drivers as asked, the others at their training mean."""
-    of_feature = np.repeat([group.driver for group in GROUPS.values()], model.widths)
+    of_feature = np.repeat([GROUPS[name].driver for name in model.kernel.groups], model.widths)
     here = {driver: of_feature == driver for driver in Driver}
     partly = np.concatenate([asked * sum((here[driver] for driver in present), NOWHERE) for present in SUBSETS])
     said = model.said(partly).reshape(len(SUBSETS), len(asked), -1)
@@ -149,7 +143,7 @@ def _fit_block(
     widths = tuple(values.shape[1] for values in by_group.values())
     features = np.concatenate(list(by_group.values()), axis=1)
     centre = _mean(features)
-    binary = np.repeat([group.binary for group in GROUPS.values()], widths)
+    binary = np.repeat([GROUPS[name].binary for name in by_group], widths)
     spread = _spread(features - centre, binary, np.repeat(widths, widths))
     # In single precision, as they are written: a model that was stored forecasts the same.
     standard = _standard(features, centre, spread).astype(np.float32).astype(np.float64)
@@ -158,7 +152,7 @@ def _fit_block(
     covariance = days.covariance(standard) + np.diag(kernel.noise / lesson.trust)
     inverse = cho_solve(cho_factor(covariance), np.eye(len(target)))
     weights = inverse @ (target - usual)
-    model = BlockModel(widths, centre, spread, standard, weights, usual, days)
+    model = BlockModel(kernel, widths, centre, spread, standard, weights, usual)
     said = None if served is None else _standard(np.concatenate(list(served.values()), axis=1), centre, spread)
     seen = np.empty_like(target)
     as_served = np.empty_like(target)

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from data.schema import Array, Integers
+from data.schema import Array, Flags, Integers
 from forecasting.day_table import DayTable, Driver
 from forecasting.member import Explained, Honest, Lesson
 
@@ -106,24 +106,23 @@ def _fit_with_folds(designs: list[Array], target: Array, fold: Integers, trust: 
     """Coefficients of each slot, learned from all designs of the same days; and for each design what fits without each fold
     say.
 
-    A fold is left out by taking its share off the normal equations: no second pass over the rows.
+    A fold is left out by taking its share off the normal equations.
     """
     columns = designs[0].shape[2]
     penalty = PENALTY * len(designs) * np.eye(columns)
     penalty[0, 0] = UNPENALISED
-    of_fold = {
-        number: np.sum(
-            [_normal(design[:, fold == number], target[:, fold == number], trust[fold == number]) for design in designs],
-            axis=0,
-        )
-        for number in np.unique(fold)
-    }
-    whole: Array = np.sum(list(of_fold.values()), axis=0)
+
+    def normal(days: Flags) -> Array:
+        parts = [_normal(design[:, days], target[:, days], trust[days]) for design in designs]
+        return np.asarray(np.sum(parts, axis=0), dtype=np.float64)
+
+    whole = normal(np.ones(len(fold), dtype=np.bool_))
     honest: list[Array] = [np.empty(target.T.shape) for _ in designs]
-    for number, normal in of_fold.items():
-        coefficients = _solved(whole - normal, penalty)
+    for number in np.unique(fold):
+        out = fold == number
+        coefficients = _solved(whole - normal(out), penalty)
         for said, design in zip(honest, designs, strict=True):
-            said[fold == number] = np.einsum("snp,sp->ns", design[:, fold == number], coefficients)
+            said[out] = np.einsum("snp,sp->ns", design[:, out], coefficients)
     return _solved(whole, penalty), honest
 
 

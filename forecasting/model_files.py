@@ -181,7 +181,7 @@ def _load_kernel(content: Content, _files: Mapping[str, bytes]) -> KernelMember:
     member = KernelMember()
     member.kernel_ = Kernel(**content["kernel"])
     member.models_ = tuple(
-        BlockModel.of(
+        BlockModel(
             member.kernel_,
             tuple(int(width) for width in block["widths"]),
             array(block["centre"]),

@@ -83,7 +83,7 @@ def test_one_lying_provider_wins_where_it_is_trusted_alone_and_loses_among_four(
     assert abs(yardstick) < 1
 
     # Off: its forecasts are the weather.
-    assert mild_bias_percent(station_at(tmp_path / "undefended"), lied_to, single) > yardstick + 2
+    assert mild_bias_percent(station_at(tmp_path / "undefended"), lied_to, single) > yardstick + 1.5
 
     # On: it is held against the others, found out and left out.
     defended = station_at(tmp_path / "defended")

@@ -1,0 +1,101 @@
+"""Demand in two steps: what weather and calendar alone make of it, then how far from that it is going to be.
+
+    ordinary   the mean of a line and a kernel that know nothing of recent demand
+    departure  demand − ordinary, known for the days before; a kernel forecasts tomorrow's from theirs
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import date
+
+import numpy as np
+
+from data.schema import Array
+from forecasting.day_table import RUN_UP_DAYS, DayTable, Driver
+from forecasting.departures import departure_columns
+from forecasting.kernel_features import DEPARTURES, ORDINARY, PLAIN
+from forecasting.kernel_member import KernelMember
+from forecasting.linear_member import LinearMember
+from forecasting.member import Explained, Honest, Lesson
+
+
+class DepartureMember:
+    """Learned: line_ and kernel_, whose mean is ordinary demand; rest_, which forecasts the departure; usual_, mean demand;
+    said_, what ordinary demand was said to be on the last training days by fits that had not seen them, day → shape (slots,).
+    """
+
+    def fit(self, lesson: Lesson) -> Honest:
+        """See Member."""
+        level = lesson.table.level_mw[:, None] / lesson.table.scale_mw
+        self.usual_ = float((lesson.target + level).mean())
+        weather_and_calendar = replace(
+            lesson,
+            table=lesson.table.without_demand(),
+            served=None if lesson.served is None else lesson.served.without_demand(),
+            target=lesson.target + level,
+        )
+        self.line_, self.kernel_ = LinearMember(), KernelMember(ORDINARY)
+        by_line, by_kernel = self.line_.fit(weather_and_calendar), self.kernel_.fit(weather_and_calendar)
+        seen, served = (by_line.seen + by_kernel.seen) / 2, (by_line.served + by_kernel.served) / 2
+        said = dict(zip(lesson.table.days, seen, strict=True))
+        last_week, columns = self._departures(lesson.table, said)
+        self.said_ = {day: said[day] for day in lesson.table.days[-2 * RUN_UP_DAYS :]}
+        self.rest_ = KernelMember(PLAIN + DEPARTURES)
+        expected = last_week - level
+        rest = self.rest_.fit(
+            replace(
+                lesson,
+                table=lesson.table.with_recent_demand(columns),
+                served=None if lesson.served is None else lesson.served.with_recent_demand(columns),
+                target=lesson.target - seen - expected,
+            )
+        )
+        return Honest(seen + expected + rest.seen, served + expected + rest.served)
+
+    def predict(self, table: DayTable) -> Array:
+        """See Member."""
+        last_week, columns = self._departures(table, self.said_)
+        return self._ordinary(table) + last_week - self._level(table) + self.rest_.predict(table.with_recent_demand(columns))
+
+    def explain(self, table: DayTable) -> Explained:
+        """See Member: ordinary demand's drivers, those of the departure, and last week's departure as recent demand."""
+        last_week, columns = self._departures(table, self.said_)
+        parts = [self.line_.explain(table), self.kernel_.explain(table)]
+        rest = self.rest_.explain(table.with_recent_demand(columns))
+        drivers = {
+            driver: (parts[0].drivers[driver] + parts[1].drivers[driver]) / 2 + rest.drivers[driver] for driver in Driver
+        }
+        drivers[Driver.RECENT_DEMAND] = drivers[Driver.RECENT_DEMAND] + last_week - (self._level(table) - self.usual_)
+        return Explained((parts[0].base + parts[1].base) / 2 - self.usual_ + rest.base, drivers)
+
+    def _ordinary(self, table: DayTable) -> Array:
+        """Demand by weather and calendar alone [relative, not against the level], shape (days, slots)."""
+        ordinary: Array = (self.line_.predict(table) + self.kernel_.predict(table)) / 2
+        return ordinary
+
+    def _level(self, table: DayTable) -> Array:
+        """The level of each day; the usual one where it is not known, shape (days, 1)."""
+        level = table.level_mw[:, None] / table.scale_mw
+        return np.where(np.isfinite(level), level, self.usual_)
+
+    def _departures(self, table: DayTable, said: dict[date, Array]) -> tuple[Array, dict[str, Array]]:
+        """See departures.departure_columns; said: ordinary demand of the days whose honest forecast is at hand."""
+        run_up = table.run_up
+        if run_up is None:
+            raise ValueError("a run-up has no departures of its own")
+        asked = np.array([row for row, day in enumerate(run_up.days) if day not in said], dtype=np.int64)
+        ordinary = np.empty_like(run_up.drawn_mw)
+        if len(asked):
+            ordinary[asked] = self._ordinary(run_up.at(asked))
+        for row, day in enumerate(run_up.days):
+            if day in said:
+                ordinary[row] = said[day]
+        rows = np.array([(day - run_up.days[0]).days for day in table.days], dtype=np.int64)
+        before_gate = run_up.before_gate_mw / table.scale_mw
+        return departure_columns(
+            run_up.drawn_mw / table.scale_mw - ordinary,
+            before_gate - ordinary[:, : before_gate.shape[1]],
+            rows,
+            table.lead_days,
+        )

@@ -1,0 +1,66 @@
+"""How far the last days departed from what weather and calendar alone make of demand: recent demand, weather-normalised.
+
+Two hot days in a row differ little; a hot day after a mild one differs by the heat. What is left once weather and calendar
+are taken off (an economy, a mood, the sun on the roofs, an unannounced day off) lasts, and is the better guide to tomorrow.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+
+from data.schema import Array, Integers
+from forecasting.demand_features import MORNING_PARTS
+
+
+def departure_columns(
+    departed: Array, before_gate: Array, rows: Integers, lead_days: int
+) -> tuple[Array, dict[str, Array]]:
+    """The mean departure of the last known week, shape (rows, 1), and every departure feature, shape (rows, slots) each.
+
+    departed: of each whole day, shape (days, slots); before_gate: of each day before its own gate closure, shape (days, known
+    slots); both NaN where demand is not known; rows: the days to forecast.
+    """
+    whole = _carried_forward(departed)
+    latest = lead_days + 1
+    week = 7 * (-(-latest // 7))
+    daily = whole.mean(axis=1)
+    last_week = [rows - ago for ago in range(latest, latest + 7)]
+    slots = whole.shape[1]
+    by_slot = {
+        "latest_day": whole[rows - latest],
+        "week_ago": whole[rows - week],
+        "week_mean": np.mean([whole[row] for row in last_week], axis=0),
+    }
+    level = np.mean([daily[row] for row in last_week], axis=0)
+    by_day = {
+        "week": level,
+        "latest": daily[rows - latest],
+        "before": daily[rows - latest - 1],
+        "evening": whole[rows - latest, -slots // 4 :].mean(axis=1),
+    }
+    by_day |= _morning(before_gate[rows - lead_days], whole[rows - latest])
+    columns = {f"departure_slot_{name}": values for name, values in by_slot.items()}
+    columns |= {f"departure_day_{name}": np.repeat(values[:, None], slots, axis=1) for name, values in by_day.items()}
+    return level[:, None], columns
+
+
+def _morning(before_gate: Array, day_before: Array) -> dict[str, Array]:
+    """The gate closure's own day so far, in parts; what is not known of it counts as on the day before."""
+    known = before_gate.shape[1]
+    if not known:
+        return {}
+    morning = np.where(np.isfinite(before_gate), before_gate, day_before[:, :known])
+    bounds = np.linspace(0, known, min(MORNING_PARTS, known) + 1).astype(np.int64)
+    parts = {f"morning_{number}": morning[:, a:b].mean(axis=1) for number, (a, b) in enumerate(pairwise(bounds), start=1)}
+    return parts | {"last_known": morning[:, -1]}
+
+
+def _carried_forward(departed: Array) -> Array:
+    """Where a departure is not known, that of the day before; none at the start."""
+    filled = departed.copy()
+    filled[0] = np.where(np.isfinite(filled[0]), filled[0], 0.0)
+    for row in range(1, len(filled)):
+        filled[row] = np.where(np.isfinite(filled[row]), filled[row], filled[row - 1])
+    return filled
