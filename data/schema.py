@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import date, time
+from datetime import date, time, timedelta
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
@@ -78,19 +78,24 @@ class Utility:
 
         A wall time that daylight saving skips is read as the moment the clocks move; one that it repeats, as the first.
         """
-        return _to_utc(pd.Timestamp(day) - pd.Timedelta(days=self.lead_days), self.gate_closure, self.zone)
+        return _to_utc(day - timedelta(days=self.lead_days), self.gate_closure, self.timezone)
 
     def day_index(self, day: date) -> pd.DatetimeIndex:
         """UTC starts of every interval of local day `day`: 23, 24 or 25 hours of them."""
-        start = _to_utc(pd.Timestamp(day), time(0), self.zone)
-        end = _to_utc(pd.Timestamp(day) + pd.Timedelta(days=1), time(0), self.zone)
-        return pd.date_range(start, end, freq=self.step, inclusive="left", name=TIMESTAMP)
+        return _day_index(day, self.timezone, self.step)
 
 
-@lru_cache(maxsize=8192)  # the same days are asked for over and over while a window rolls
-def _to_utc(midnight: pd.Timestamp, clock: time, zone: ZoneInfo) -> pd.Timestamp:
-    wall = midnight + pd.Timedelta(hours=clock.hour, minutes=clock.minute)
-    return wall.tz_localize(zone, ambiguous=True, nonexistent="shift_forward").tz_convert("UTC")
+# The same days are asked for over and over while a window rolls.
+@lru_cache(maxsize=8192)
+def _to_utc(day: date, clock: time, timezone: str) -> pd.Timestamp:
+    wall = pd.Timestamp(day) + pd.Timedelta(hours=clock.hour, minutes=clock.minute)
+    return wall.tz_localize(ZoneInfo(timezone), ambiguous=True, nonexistent="shift_forward").tz_convert("UTC")
+
+
+@lru_cache(maxsize=1024)
+def _day_index(day: date, timezone: str, step: pd.Timedelta) -> pd.DatetimeIndex:
+    start, end = _to_utc(day, time(0), timezone), _to_utc(day + timedelta(days=1), time(0), timezone)
+    return pd.date_range(start, end, freq=step, inclusive="left", name=TIMESTAMP)
 
 
 def days_between(first: date, last: date) -> list[date]:

@@ -35,7 +35,8 @@ def calendar_columns(days: list[date], utility: Utility, slots: int) -> dict[str
     }
     columns |= _turn_of_the_year(days, weekday, today)
     columns |= _season(days, utility)
-    return {name: np.repeat(values.astype(np.float64)[:, None], slots, axis=1) for name, values in columns.items()}
+    shape = (len(days), slots)
+    return {name: np.broadcast_to(values.astype(np.float64)[:, None], shape) for name, values in columns.items()}
 
 
 def _turn_of_the_year(days: list[date], weekday: Array, today: Array) -> dict[str, Array]:

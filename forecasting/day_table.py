@@ -27,12 +27,9 @@ from forecasting.day_grid import (
     known_at_gates,
 )
 from forecasting.demand_features import demand_columns
+from forecasting.departures import days_read
 from forecasting.errors import TooLittleHistory
 from forecasting.weather_features import paths, weather_columns
-
-
-# Two weeks and the longest lead: as far back as departures are read (forecasting.departures).
-RUN_UP_DAYS = 14
 
 
 class Driver(StrEnum):
@@ -51,7 +48,7 @@ class DayTable:
     gate closure of the day after, and before_gate_mw: as far as at the closure on the day itself, no features, with gaps,
     shape (days, slots) and (days, slots known by then); columns: name → shape (days, slots); drivers: name → driver;
     lead_days: between the gate closure's day and the day it is for; scale_mw: what 1 means in columns that scale with demand.
-    run_up: weather and calendar of every day from a fortnight before the first on, up to the last.
+    run_up: weather and calendar of every day from the first whose departure is read (forecasting.departures) to the last.
     """
 
     days: tuple[date, ...]
@@ -77,7 +74,8 @@ class DayTable:
     def at(self, rows: Integers) -> DayTable:
         """Some of the days."""
         days = tuple(self.days[int(row)] for row in np.arange(len(self.days))[rows])
-        columns = {name: values[rows] for name, values in self.columns.items()}
+        kept = _as_slice(rows)
+        columns = {name: values[kept] for name, values in self.columns.items()}
         return replace(
             self,
             days=days,
@@ -112,7 +110,7 @@ def build(
     if not wanted or len(grid.days) <= LOOKBACK_DAYS or wanted[0] < grid.days[LOOKBACK_DAYS]:
         raise TooLittleHistory(found_days=len(grid.days) - 1, needed_days=LOOKBACK_DAYS)
     rows = np.array([(day - grid.days[0]).days for day in wanted])
-    leading = np.arange(rows[0] - RUN_UP_DAYS, rows[-1] + 1)
+    leading = np.arange(rows[0] - days_read(utility.lead_days), rows[-1] + 1)
     demand_mw = frame[DEMAND_MW].to_numpy(dtype=np.float64, na_value=np.nan)
     known_today, known_tomorrow, known_later = known_at_gates(pd.DatetimeIndex(frame.index), grid, utility)
     drawn = grid.fold(np.where(known_tomorrow, demand_mw, np.nan))
@@ -128,10 +126,9 @@ def build(
     days = tuple(grid.days[row] for row in leading)
     run_up = DayTable(days, unknown_level, drawn[leading], morning[leading], known, drivers, utility.lead_days)
     own = rows - leading[0]
-    columns = {name: values[own] for name, values in known.items()}
+    table = replace(run_up.at(own), level_mw=level, run_up=run_up)
     if disturbance_c is not None:
-        columns |= weather_columns(paths(temperature, rows, disturbance_c), grid.slots)
-    table = replace(run_up.at(own), level_mw=level, columns=columns, run_up=run_up)
+        table = replace(table, columns=table.columns | weather_columns(paths(temperature, rows, disturbance_c), grid.slots))
     return table.with_recent_demand(demand)
 
 
@@ -152,3 +149,9 @@ def _before_gates(known: Array, whole: Array) -> Array:
         past = np.vstack([whole[row - 8 : row], np.r_[morning[row], np.full(whole.shape[1] - slots_before, np.nan)]])
         morning[row] = filled_from_the_week_before(past)[-1, :slots_before]
     return morning
+
+
+def _as_slice(rows: Integers) -> Integers | slice:
+    """Rows that follow one another as a slice: it shares memory where a list of rows copies."""
+    follow = len(rows) > 0 and bool((np.diff(rows) == 1).all())
+    return slice(int(rows[0]), int(rows[-1]) + 1) if follow else rows

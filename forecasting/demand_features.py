@@ -44,7 +44,7 @@ def demand_columns(
     }
     by_day |= _morning(before_gate, day - lead_days, level)
     columns = {name: values - level[:, None] for name, values in by_slot.items()}
-    columns |= {name: np.repeat(values[:, None], slots, axis=1) for name, values in by_day.items()}
+    columns |= {name: np.broadcast_to(values[:, None], (len(day), slots)) for name, values in by_day.items()}
     return level, columns
 
 

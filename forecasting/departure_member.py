@@ -12,12 +12,15 @@ from datetime import date
 import numpy as np
 
 from data.schema import Array
-from forecasting.day_table import RUN_UP_DAYS, DayTable, Driver
-from forecasting.departures import departure_columns
-from forecasting.kernel_features import DEPARTURES, ORDINARY, PLAIN
+from forecasting.day_table import DayTable, Driver
+from forecasting.departures import days_read, departure_columns
+from forecasting.kernel_features import DEPARTURES, HALVES, ORDINARY, PLAIN
 from forecasting.kernel_member import KernelMember
 from forecasting.linear_member import LinearMember
 from forecasting.member import Explained, Honest, Lesson
+
+# Enough for the run-up of the first days after training, and of those before that a forecast is held against.
+KEPT_DAYS = 40
 
 
 class DepartureMember:
@@ -35,13 +38,13 @@ class DepartureMember:
             served=None if lesson.served is None else lesson.served.without_demand(),
             target=lesson.target + level,
         )
-        self.line_, self.kernel_ = LinearMember(), KernelMember(ORDINARY)
+        self.line_, self.kernel_ = LinearMember(), KernelMember(ORDINARY, HALVES)
         by_line, by_kernel = self.line_.fit(weather_and_calendar), self.kernel_.fit(weather_and_calendar)
         seen, served = (by_line.seen + by_kernel.seen) / 2, (by_line.served + by_kernel.served) / 2
         said = dict(zip(lesson.table.days, seen, strict=True))
         last_week, columns = self._departures(lesson.table, said)
-        self.said_ = {day: said[day] for day in lesson.table.days[-2 * RUN_UP_DAYS :]}
-        self.rest_ = KernelMember(PLAIN + DEPARTURES)
+        self.said_ = {day: said[day] for day in lesson.table.days[-KEPT_DAYS:]}
+        self.rest_ = KernelMember(PLAIN + DEPARTURES, HALVES)
         expected = last_week - level
         rest = self.rest_.fit(
             replace(
@@ -84,8 +87,10 @@ class DepartureMember:
         run_up = table.run_up
         if run_up is None:
             raise ValueError("a run-up has no departures of its own")
-        asked = np.array([row for row, day in enumerate(run_up.days) if day not in said], dtype=np.int64)
+        begin = (table.days[0] - run_up.days[0]).days - days_read(table.lead_days)
+        run_up = run_up.at(np.arange(begin, len(run_up.days)))
         ordinary = np.empty_like(run_up.drawn_mw)
+        asked = np.array([row for row, day in enumerate(run_up.days) if day not in said], dtype=np.int64)
         if len(asked):
             ordinary[asked] = self._ordinary(run_up.at(asked))
         for row, day in enumerate(run_up.days):

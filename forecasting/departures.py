@@ -14,6 +14,11 @@ from data.schema import Array, Integers
 from forecasting.demand_features import MORNING_PARTS
 
 
+def days_read(lead_days: int) -> int:
+    """How many days before a day its departure features begin: a week, the last whole one that is known."""
+    return max(lead_days + 7, _same_weekday(lead_days))
+
+
 def departure_columns(
     departed: Array, before_gate: Array, rows: Integers, lead_days: int
 ) -> tuple[Array, dict[str, Array]]:
@@ -24,7 +29,7 @@ def departure_columns(
     """
     whole = _carried_forward(departed)
     latest = lead_days + 1
-    week = 7 * (-(-latest // 7))
+    week = _same_weekday(lead_days)
     daily = whole.mean(axis=1)
     last_week = [rows - ago for ago in range(latest, latest + 7)]
     slots = whole.shape[1]
@@ -42,7 +47,7 @@ def departure_columns(
     }
     by_day |= _morning(before_gate[rows - lead_days], whole[rows - latest])
     columns = {f"departure_slot_{name}": values for name, values in by_slot.items()}
-    columns |= {f"departure_day_{name}": np.repeat(values[:, None], slots, axis=1) for name, values in by_day.items()}
+    columns |= {f"departure_day_{name}": np.broadcast_to(values[:, None], (len(rows), slots)) for name, values in by_day.items()}
     return level[:, None], columns
 
 
@@ -64,3 +69,8 @@ def _carried_forward(departed: Array) -> Array:
     for row in range(1, len(filled)):
         filled[row] = np.where(np.isfinite(filled[row]), filled[row], filled[row - 1])
     return filled
+
+
+def _same_weekday(lead_days: int) -> int:
+    """Days back to the last same weekday that is known whole."""
+    return 7 * (-(-(lead_days + 1) // 7))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -23,8 +24,9 @@ class Block:
         return slice(self.first_hour * per_day // 24, self.last_hour * per_day // 24)
 
 
-# Thirds and halves of the day: each hour is forecast by two, cut at different edges.
-BLOCKS = (Block(0, 8, 8), Block(8, 16, 8), Block(16, 24, 8), Block(0, 12, 12), Block(12, 24, 12))
+# Two members cut the day at different edges, so that their errors differ there.
+THIRDS = (Block(0, 8, 8), Block(8, 16, 8), Block(16, 24, 8))
+HALVES = (Block(0, 12, 12), Block(12, 24, 12))
 
 
 @dataclass(frozen=True)
@@ -111,21 +113,22 @@ def block_features(table: DayTable, block: Block, groups: tuple[str, ...]) -> di
     slots = block.slots(table.slots)
     middle = (slots.start + slots.stop) // 2
     answer = {}
-    for name in groups:
-        group = GROUPS[name]
-        # "latest_known_day_was_holiday" begins like a demand feature, and is none.
-        named = (
-            [
-                column
-                for column, driver in table.drivers.items()
-                if column.startswith(group.prefix) and driver is group.driver
-            ]
-            if group.prefix
-            else []
-        )
-        parts = [table.columns[column][:, middle][:, None] for column in (*group.once, *named)]
-        for column in group.through:
-            inside = table.columns[column][:, slots]
-            parts.append(inside.reshape(len(inside), block.parts, -1).mean(axis=2))
+    for name, once in zip(groups, _taken_once(groups, tuple(table.drivers.items())), strict=True):
+        parts = [np.array([table.columns[column][:, middle] for column in once]).reshape(len(once), len(table.days)).T]
+        through = GROUPS[name].through
+        if through:
+            inside = np.stack([table.columns[column][:, slots] for column in through], axis=1)
+            parts.append(inside.reshape(len(table.days), len(through) * block.parts, -1).mean(axis=2))
         answer[name] = np.concatenate(parts, axis=1)
     return answer
+
+
+@lru_cache(maxsize=16)
+def _taken_once(groups: tuple[str, ...], columns: tuple[tuple[str, Driver], ...]) -> list[tuple[str, ...]]:
+    """The columns of each group that are taken in the middle of a block."""
+    # "latest_known_day_was_holiday" begins like a demand feature, and is none: the driver tells.
+    return [
+        (*group.once, *(name for name, driver in columns if driver is group.driver and name.startswith(group.prefix)))
+        for group in (GROUPS[name] for name in groups)
+    ]
+

@@ -15,13 +15,11 @@ from scipy.optimize import minimize
 
 from data.schema import Array
 from forecasting.day_table import DayTable
-from forecasting.kernel_features import BLOCKS, GROUPS, block_features
+from forecasting.kernel_features import GROUPS, Block, block_features
 
 START_NOISE = 0.016
 LEARNED_DAYS = 200
 LEARNED_FROM = 730
-# The thirds of the day; its halves share what they teach.
-LEARNED_BLOCKS = 3
 STEPS = 10
 PULL = 3.0
 EFFECTIVE_SLOTS = 3.0
@@ -67,12 +65,21 @@ class Days:
         squares: Array = (self.scaled**2).sum(axis=0)
         return squares
 
+    def near(self, asked: Array) -> Array:
+        """How near each asked day is to each training day, 1 for the same, shape (asked, days). asked: standardised."""
+        own = asked / self.length
+        distance = own @ self.scaled
+        distance *= -2.0
+        distance += (own**2).sum(axis=1)[:, None]
+        distance += self.squares
+        np.maximum(distance, 0.0, out=distance)
+        distance *= -0.5
+        near: Array = np.exp(distance, out=distance)
+        return near
+
     def covariance(self, asked: Array) -> Array:
         """Covariance of each asked day with each training day, shape (asked, days). asked: standardised features."""
-        own = asked / self.length
-        distance = (own**2).sum(axis=1)[:, None] + self.squares[None, :] - 2 * own @ self.scaled
-        near = np.exp(-0.5 * np.maximum(distance, 0.0))
-        covariance: Array = near + asked @ self.lines
+        covariance: Array = self.near(asked) + asked @ self.lines
         return covariance
 
 
@@ -82,8 +89,9 @@ def starting_kernel(groups: tuple[str, ...]) -> Kernel:
     return Kernel(length, {name: GROUPS[name].line for name in groups}, START_NOISE)
 
 
-def learn_kernel(table: DayTable, target: Array, groups: tuple[str, ...]) -> Kernel:
-    """The kernel under which 200 days, dealt evenly over the last two years and so over the seasons, are most likely.
+def learn_kernel(table: DayTable, target: Array, groups: tuple[str, ...], blocks: tuple[Block, ...]) -> Kernel:
+    """The kernel under which 200 days, dealt evenly over the last two years and so over the seasons, are most likely, the
+    same for all blocks.
 
     target: relative demand, shape (days, slots).
     """
@@ -92,7 +100,7 @@ def learn_kernel(table: DayTable, target: Array, groups: tuple[str, ...]) -> Ker
     learned = table.at(recent)
     blocks = [
         _Block.of(block_features(learned, block, groups), target[recent][:, block.slots(table.slots)])
-        for block in BLOCKS[:LEARNED_BLOCKS]
+        for block in blocks
     ]
     start = _to_vector(starting_kernel(groups))
 

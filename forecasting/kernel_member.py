@@ -18,7 +18,7 @@ from scipy.linalg import cho_factor, cho_solve
 
 from data.schema import Array, Flags, Integers
 from forecasting.day_table import DayTable, Driver
-from forecasting.kernel_features import BLOCKS, GROUPS, PLAIN, Block, block_features
+from forecasting.kernel_features import GROUPS, PLAIN, THIRDS, Block, block_features
 from forecasting.kernel_learning import Days, Kernel, learn_kernel
 from forecasting.member import Explained, Honest, Lesson
 
@@ -51,6 +51,12 @@ class BlockModel:
         """The training days as the kernel sees them."""
         return self.kernel.among(self.standard, self.widths)
 
+    @cached_property
+    def slopes(self) -> Array:
+        """The linear part, shape (features, slots)."""
+        slopes: Array = self.days.lines @ self.weights
+        return slopes
+
     def standardised(self, table: DayTable, block: Block) -> Array:
         """Features of each day in the units of the training days; a missing one counts as usual."""
         features = np.concatenate(list(block_features(table, block, self.kernel.groups).values()), axis=1)
@@ -58,55 +64,55 @@ class BlockModel:
 
     def said(self, asked: Array) -> Array:
         """The forecast of days with these standardised features, shape (asked, slots)."""
-        said: Array = self.days.covariance(asked) @ self.weights + self.usual
+        said: Array = self.days.near(asked) @ self.weights + asked @ self.slopes + self.usual
         return said
 
 
 class KernelMember:
-    """groups: of features, by which it compares days. Learned: kernel_; models_ one a block, in the order of `BLOCKS`."""
+    """groups: of features, by which it compares days; blocks: of hours, together the whole day.
 
-    def __init__(self, groups: tuple[str, ...] = PLAIN) -> None:
+    Learned: kernel_; models_, one a block.
+    """
+
+    def __init__(self, groups: tuple[str, ...] = PLAIN, blocks: tuple[Block, ...] = THIRDS) -> None:
         self.groups = groups
+        self.blocks = blocks
 
     def fit(self, lesson: Lesson) -> Honest:
         """See Member. It learns from realised weather alone."""
         table = lesson.table
-        self.kernel_ = learn_kernel(table, lesson.target, self.groups)
+        self.kernel_ = learn_kernel(table, lesson.target, self.groups, self.blocks)
         models = []
-        seen, served = np.zeros_like(lesson.target), np.zeros_like(lesson.target)
-        for block in BLOCKS:
+        seen, served = np.empty_like(lesson.target), np.empty_like(lesson.target)
+        for block in self.blocks:
             slots = block.slots(table.slots)
             features = block_features(table, block, self.groups)
             said = None if lesson.served is None else block_features(lesson.served, block, self.groups)
             model, honest = _fit_block(self.kernel_, features, said, lesson.target[:, slots], lesson)
             models.append(model)
-            seen[:, slots] += honest.seen
-            served[:, slots] += honest.served
+            seen[:, slots], served[:, slots] = honest.seen, honest.served
         self.models_ = tuple(models)
-        share = _share(table.slots)
-        return Honest(seen / share, served / share)
+        return Honest(seen, served)
 
     def predict(self, table: DayTable) -> Array:
         """See Member."""
-        answer = np.zeros((len(table.days), table.slots))
-        for block, model in zip(BLOCKS, self.models_, strict=True):
-            asked = model.standardised(table, block)
-            answer[:, block.slots(table.slots)] += model.said(asked)
-        return answer / _share(table.slots)
+        answer = np.empty((len(table.days), table.slots))
+        for block, model in zip(self.blocks, self.models_, strict=True):
+            answer[:, block.slots(table.slots)] = model.said(model.standardised(table, block))
+        return answer
 
     def explain(self, table: DayTable) -> Explained:
         """See Member: Shapley values over the drivers, absent ones at their training mean (Shapley 1953; exact)."""
         shape = (len(table.days), table.slots)
         base = np.zeros(shape)
         drivers = {driver: np.zeros(shape) for driver in Driver}
-        share = _share(table.slots)
-        for block, model in zip(BLOCKS, self.models_, strict=True):
+        for block, model in zip(self.blocks, self.models_, strict=True):
             slots = block.slots(table.slots)
             worth = _worth(model, model.standardised(table, block))
-            base[:, slots] += worth[frozenset()]
+            base[:, slots] = worth[frozenset()]
             for driver in Driver:
-                drivers[driver][:, slots] += _shapley(worth, driver)
-        return Explained(base / share, {driver: values / share for driver, values in drivers.items()})
+                drivers[driver][:, slots] = _shapley(worth, driver)
+        return Explained(base, drivers)
 
 
 def _worth(model: BlockModel, asked: Array) -> dict[frozenset[Driver], Array]:
@@ -116,14 +122,6 @@ def _worth(model: BlockModel, asked: Array) -> dict[frozenset[Driver], Array]:
     partly = np.concatenate([asked * sum((here[driver] for driver in present), NOWHERE) for present in SUBSETS])
     said = model.said(partly).reshape(len(SUBSETS), len(asked), -1)
     return dict(zip(SUBSETS, said, strict=True))
-
-
-def _share(slots: int) -> Array:
-    """How many blocks forecast each time of day."""
-    share = np.zeros(slots)
-    for block in BLOCKS:
-        share[block.slots(slots)] += 1.0
-    return share
 
 
 def _shapley(worth: dict[frozenset[Driver], Array], driver: Driver) -> Array:

@@ -45,7 +45,7 @@ def weather_columns(path: Array, slots: int) -> dict[str, Array]:
     for name, end in (("day", size), ("day_before", size - slots)):
         day = path[:, end - slots : end]
         for statistic, value in (("max", day.max(axis=1)), ("min", day.min(axis=1)), ("mean", day.mean(axis=1))):
-            columns[f"temperature_{name}_{statistic}"] = np.repeat(value[:, None], slots, axis=1)
+            columns[f"temperature_{name}_{statistic}"] = np.broadcast_to(value[:, None], day.shape)
     last_24h = sliding_window_view(path[:, -(2 * slots - 1) :], slots, axis=1)
     columns["temperature_24h_max"] = last_24h.max(axis=2)
     columns["temperature_24h_min"] = last_24h.min(axis=2)
