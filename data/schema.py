@@ -25,6 +25,7 @@ import pandas as pd
 
 Array = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
 Integers = np.ndarray[tuple[int, ...], np.dtype[np.int64]]
+Single = np.ndarray[tuple[int, ...], np.dtype[np.float32]]
 Flags = np.ndarray[tuple[int, ...], np.dtype[np.bool_]]
 
 TIMESTAMP = "timestamp"

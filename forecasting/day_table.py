@@ -47,7 +47,7 @@ class DayTable:
     level_mw: mean demand of the last known week, shape (days,); drawn_mw: the day's own demand as far as it is known at the
     gate closure of the day after, and before_gate_mw: as far as at the closure on the day itself, no features, with gaps,
     shape (days, slots) and (days, slots known by then); columns: name → shape (days, slots); drivers: name → driver;
-    lead_days: between the gate closure's day and the day it is for; scale_mw: what 1 means in columns that scale with demand.
+    lead_days: from the gate closure's day to the day it is for; scale_mw: what 1 means in columns that scale with demand.
     run_up: weather and calendar of every day from the first whose departure is read (forecasting.departures) to the last.
     """
 
@@ -87,7 +87,9 @@ class DayTable:
 
     def without_demand(self) -> DayTable:
         """Weather and calendar only."""
-        kept = {name: driver for name, driver in self.drivers.items() if driver is not Driver.RECENT_DEMAND}
+        kept: dict[str, Driver] = {
+            name: driver for name, driver in self.drivers.items() if driver is not Driver.RECENT_DEMAND
+        }
         return replace(self, columns={name: self.columns[name] for name in kept}, drivers=kept)
 
     def with_recent_demand(self, columns: dict[str, Array]) -> DayTable:
@@ -123,8 +125,8 @@ def build(
     known = weather_columns(paths(temperature, leading), grid.slots) | calendar
     drivers = dict.fromkeys(known, Driver.WEATHER) | dict.fromkeys(calendar, Driver.CALENDAR)
     unknown_level = np.full(len(leading), np.nan)
-    days = tuple(grid.days[row] for row in leading)
-    run_up = DayTable(days, unknown_level, drawn[leading], morning[leading], known, drivers, utility.lead_days)
+    led_up_by = tuple(grid.days[row] for row in leading)
+    run_up = DayTable(led_up_by, unknown_level, drawn[leading], morning[leading], known, drivers, utility.lead_days)
     own = rows - leading[0]
     table = replace(run_up.at(own), level_mw=level, run_up=run_up)
     if disturbance_c is not None:

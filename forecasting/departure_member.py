@@ -1,7 +1,7 @@
 """Demand in two steps: what weather and calendar alone make of it, then how far from that it is going to be.
 
-    ordinary   the mean of a line and a kernel that know nothing of recent demand
-    departure  demand − ordinary, known for the days before; a kernel forecasts tomorrow's from theirs
+ordinary   the mean of a line and a kernel that know nothing of recent demand
+departure  demand − ordinary, known for the days before; a kernel forecasts tomorrow's from theirs
 """
 
 from __future__ import annotations
@@ -21,11 +21,12 @@ from forecasting.member import Explained, Honest, Lesson
 
 # Enough for the run-up of the first days after training, and of those before that a forecast is held against.
 KEPT_DAYS = 40
+LAST_WEEK = "departure_day_week"
 
 
 class DepartureMember:
     """Learned: line_ and kernel_, whose mean is ordinary demand; rest_, which forecasts the departure; usual_, mean demand;
-    said_, what ordinary demand was said to be on the last training days by fits that had not seen them, day → shape (slots,).
+    said_, what ordinary demand was said to be on the last training days by fits that had not seen them, day → (slots,).
     """
 
     def fit(self, lesson: Lesson) -> Honest:
@@ -42,10 +43,10 @@ class DepartureMember:
         by_line, by_kernel = self.line_.fit(weather_and_calendar), self.kernel_.fit(weather_and_calendar)
         seen, served = (by_line.seen + by_kernel.seen) / 2, (by_line.served + by_kernel.served) / 2
         said = dict(zip(lesson.table.days, seen, strict=True))
-        last_week, columns = self._departures(lesson.table, said)
+        columns = self._departures(lesson.table, said)
         self.said_ = {day: said[day] for day in lesson.table.days[-KEPT_DAYS:]}
         self.rest_ = KernelMember(PLAIN + DEPARTURES, HALVES)
-        expected = last_week - level
+        expected = columns[LAST_WEEK] - level
         rest = self.rest_.fit(
             replace(
                 lesson,
@@ -56,21 +57,22 @@ class DepartureMember:
         )
         return Honest(seen + expected + rest.seen, served + expected + rest.served)
 
+    def prepared(self, table: DayTable) -> DayTable:
+        """See Member: how far the days before departed from ordinary demand."""
+        return table.with_recent_demand(self._departures(table, self.said_))
+
     def predict(self, table: DayTable) -> Array:
         """See Member."""
-        last_week, columns = self._departures(table, self.said_)
-        return self._ordinary(table) + last_week - self._level(table) + self.rest_.predict(table.with_recent_demand(columns))
+        expected = table.columns[LAST_WEEK] - self._level(table)
+        return self._ordinary(table) + expected + self.rest_.predict(table)
 
     def explain(self, table: DayTable) -> Explained:
         """See Member: ordinary demand's drivers, those of the departure, and last week's departure as recent demand."""
-        last_week, columns = self._departures(table, self.said_)
-        parts = [self.line_.explain(table), self.kernel_.explain(table)]
-        rest = self.rest_.explain(table.with_recent_demand(columns))
-        drivers = {
-            driver: (parts[0].drivers[driver] + parts[1].drivers[driver]) / 2 + rest.drivers[driver] for driver in Driver
-        }
-        drivers[Driver.RECENT_DEMAND] = drivers[Driver.RECENT_DEMAND] + last_week - (self._level(table) - self.usual_)
-        return Explained((parts[0].base + parts[1].base) / 2 - self.usual_ + rest.base, drivers)
+        expected = table.columns[LAST_WEEK] - (self._level(table) - self.usual_)
+        line, kernel, rest = (member.explain(table) for member in (self.line_, self.kernel_, self.rest_))
+        drivers = {driver: (line.drivers[driver] + kernel.drivers[driver]) / 2 + rest.drivers[driver] for driver in Driver}
+        drivers[Driver.RECENT_DEMAND] = drivers[Driver.RECENT_DEMAND] + expected
+        return Explained((line.base + kernel.base) / 2 - self.usual_ + rest.base, drivers)
 
     def _ordinary(self, table: DayTable) -> Array:
         """Demand by weather and calendar alone [relative, not against the level], shape (days, slots)."""
@@ -82,7 +84,7 @@ class DepartureMember:
         level = table.level_mw[:, None] / table.scale_mw
         return np.where(np.isfinite(level), level, self.usual_)
 
-    def _departures(self, table: DayTable, said: dict[date, Array]) -> tuple[Array, dict[str, Array]]:
+    def _departures(self, table: DayTable, said: dict[date, Array]) -> dict[str, Array]:
         """See departures.departure_columns; said: ordinary demand of the days whose honest forecast is at hand."""
         run_up = table.run_up
         if run_up is None:

@@ -19,13 +19,11 @@ def days_read(lead_days: int) -> int:
     return max(lead_days + 7, _same_weekday(lead_days))
 
 
-def departure_columns(
-    departed: Array, before_gate: Array, rows: Integers, lead_days: int
-) -> tuple[Array, dict[str, Array]]:
-    """The mean departure of the last known week, shape (rows, 1), and every departure feature, shape (rows, slots) each.
+def departure_columns(departed: Array, before_gate: Array, rows: Integers, lead_days: int) -> dict[str, Array]:
+    """Every departure feature, shape (rows, slots) each.
 
-    departed: of each whole day, shape (days, slots); before_gate: of each day before its own gate closure, shape (days, known
-    slots); both NaN where demand is not known; rows: the days to forecast.
+    departed: of each whole day, shape (days, slots); before_gate: of each day before its own gate closure, shape (days,
+    known slots); both NaN where demand is not known; rows: the days to forecast.
     """
     whole = _carried_forward(departed)
     latest = lead_days + 1
@@ -38,17 +36,16 @@ def departure_columns(
         "week_ago": whole[rows - week],
         "week_mean": np.mean([whole[row] for row in last_week], axis=0),
     }
-    level = np.mean([daily[row] for row in last_week], axis=0)
     by_day = {
-        "week": level,
+        "week": np.mean([daily[row] for row in last_week], axis=0),
         "latest": daily[rows - latest],
         "before": daily[rows - latest - 1],
         "evening": whole[rows - latest, -slots // 4 :].mean(axis=1),
     }
     by_day |= _morning(before_gate[rows - lead_days], whole[rows - latest])
     columns = {f"departure_slot_{name}": values for name, values in by_slot.items()}
-    columns |= {f"departure_day_{name}": np.broadcast_to(values[:, None], (len(rows), slots)) for name, values in by_day.items()}
-    return level[:, None], columns
+    shape = (len(rows), slots)
+    return columns | {f"departure_day_{name}": np.broadcast_to(values[:, None], shape) for name, values in by_day.items()}
 
 
 def _morning(before_gate: Array, day_before: Array) -> dict[str, Array]:

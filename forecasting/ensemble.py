@@ -42,6 +42,7 @@ from forecasting.recent import (
     share_to_correct,
     usual_weights,
     weights_of,
+    worth_having,
 )
 from forecasting.regimes import weather_bounds
 from forecasting.spread import Spread
@@ -54,6 +55,8 @@ MEMBERS: Mapping[str, type[Member]] = {
     "lightgbm": LightGBMMember,
 }
 ENSEMBLE = "ensemble"
+# In every ensemble; the others join where they are worth it (forecasting.recent.worth_having).
+CORE = ("kernel", "departure")
 NEEDED_DAYS = 49
 # A utility whose demand never moves is forecast without error.
 SMALLEST_ERROR = 1e-12
@@ -70,11 +73,11 @@ LONGEST_HISTORY = pd.Timedelta(days=1096)
 class Asked:
     """One day's forecast before it is put together; relative units where not said otherwise.
 
-    today: the day's features; said: each member's forecast, shape (members, slots); weights: of the members; correction,
-    spread: shape (slots,); levels: scores at `data.schema.QUANTILES`.
+    today: the day's features, as each member prepared them; said: each member's forecast, shape (members, slots); weights:
+    of the members; correction, spread: shape (slots,); levels: scores at `data.schema.QUANTILES`.
     """
 
-    today: DayTable
+    today: tuple[DayTable, ...]
     level_mw: float
     said: Array
     weights: Array
@@ -86,10 +89,10 @@ class Asked:
 class EnsembleForecaster:
     """Day-ahead demand from weather, calendar and recent demand.
 
-    members: names from `MEMBERS`; seed: makes a fit reproducible.
-    Learned: utility_; scale_mw_ and usual_mw_, deviation and mean of demand; members_; weights_ and usual_error_ of each in
-    training; share_ of recent misses that is corrected; spread_, and sharper_, its part that realised
-    weather leaves; achieved_ on the last training days.
+    members: names from `MEMBERS` to choose from; seed: makes a fit reproducible.
+    Learned: utility_; scale_mw_ and usual_mw_, deviation and mean of demand; names_ of those chosen and members_; weights_
+    and usual_error_ of each in training; share_ of recent misses that is corrected; spread_, and
+    sharper_, its part that realised weather leaves; achieved_ on the last training days.
     """
 
     needs_weather = True
@@ -109,9 +112,16 @@ class EnsembleForecaster:
         table = table.in_units_of(self.scale_mw_)
         drawn = (demand_mw - table.level_mw[:, None]) / self.scale_mw_
         lesson = Lesson(table, self._as_served(history, table), drawn, _folds(table.days), self.seed)
-        self.members_ = tuple(MEMBERS[name]() for name in self.member_names)
-        honest = [member.fit(lesson) for member in self.members_]
-        seen, served = np.stack([said.seen for said in honest]), np.stack([said.served for said in honest])
+        members = [MEMBERS[name]() for name in self.member_names]
+        honest = [member.fit(lesson) for member in members]
+        core = [number for number, name in enumerate(self.member_names) if name in CORE]
+        kept = worth_having(np.stack([drawn - said.served for said in honest]), core)
+        self.names_ = tuple(self.member_names[number] for number in kept)
+        self.members_ = tuple(members[number] for number in kept)
+        seen, served = (
+            np.stack([honest[number].seen for number in kept]),
+            np.stack([honest[number].served for number in kept]),
+        )
         self.weights_ = usual_weights(drawn - served)
         self.usual_error_ = ((seen - drawn) ** 2).mean(axis=(1, 2))
         missed_seen, missed = (drawn - np.tensordot(self.weights_, said, axes=1) for said in (seen, served))
@@ -139,7 +149,7 @@ class EnsembleForecaster:
         return forecast_frame(day, relative * self.scale_mw_ + asked.level_mw, self.utility_)
 
     def _explanation(self, asked: Asked, day: date) -> pd.DataFrame:
-        parts = [member.explain(asked.today) for member in self.members_]
+        parts = [member.explain(today) for member, today in zip(self.members_, asked.today, strict=True)]
         by_driver = {
             driver: np.tensordot(asked.weights, [part.drivers[driver][0] for part in parts], axes=1) for driver in Driver
         }
@@ -166,7 +176,8 @@ class EnsembleForecaster:
         covered_from = DayGrid.of(pd.DatetimeIndex(known.index[:1]), self.utility_).days[0] + timedelta(days=LOOKBACK_DAYS)
         since_training = [one for one in wanted if self.achieved_.days[-1] < one and covered_from <= one]
         table = day_table.build(known, self.utility_, [*since_training, day]).in_units_of(self.scale_mw_)
-        said = np.stack([member.predict(table) for member in self.members_])
+        prepared = [member.prepared(table) for member in self.members_]
+        said = np.stack([member.predict(own) for member, own in zip(self.members_, prepared, strict=True)])
         over = table.at(np.arange(len(since_training)))
         drawn = (over.drawn_mw - over.level_mw[:, None]) / self.scale_mw_
         later = Achieved(over.days, said[:, :-1], drawn, self._spread_seen(over))
@@ -174,11 +185,12 @@ class EnsembleForecaster:
         weights = weights_of(self.weights_, self.usual_error_, achieved)
         missed = achieved.missed(weights)
         covered = [one for one in wanted if covered_from <= one]
-        today = table.at(np.array([len(since_training)]))
+        asked = np.array([len(since_training)])
+        today = table.at(asked)
         spread = self.spread_.of(today, self.utility_)[0]
         level_known = bool(np.isfinite(today.level_mw[0]))
         return Asked(
-            today=today,
+            today=tuple(own.at(asked) for own in prepared),
             level_mw=float(today.level_mw[0]) if level_known else self.usual_mw_,
             said=said[:, -1],
             weights=weights,
@@ -210,7 +222,7 @@ class EnsembleForecaster:
         table = day_table.build(known, self.utility_, days)
         drawn_mw = table.drawn_mw if drawn_in is None else fold_demand(drawn_in, self.utility_, table.days)
         scaled = table.in_units_of(self.scale_mw_)
-        said = np.stack([member.predict(scaled) for member in self.members_])
+        said = np.stack([member.predict(member.prepared(scaled)) for member in self.members_])
         missed: Array = (drawn_mw - table.level_mw[:, None]) / self.scale_mw_ - np.tensordot(weights, said, axes=1)
         return missed
 

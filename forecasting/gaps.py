@@ -31,12 +31,13 @@ class Gaps:
         """Gaps that matter to the forecast of `day`; known: as in forecasting.forecaster."""
         index = pd.DatetimeIndex(known.index)
         gate = utility.gate_closure_of(day)
-        in_time = np.asarray(index + utility.step + utility.demand_delay <= gate)
-        recent = np.asarray(index >= gate - timedelta(days=DEMAND_DAYS))
-        felt = np.asarray(index >= utility.day_index(day - timedelta(days=utility.lead_days + TEMPERATURE_DAYS))[0])
+        felt = utility.day_index(day - timedelta(days=utility.lead_days + TEMPERATURE_DAYS))[0]
+        recent = slice(index.searchsorted(gate - timedelta(days=DEMAND_DAYS)), None)
+        in_time = slice(None, index.searchsorted(gate - utility.step - utility.demand_delay, side="right"))
+        demand, temperature = (known[name].isna().to_numpy(dtype=np.bool_) for name in (DEMAND_MW, TEMPERATURE_C))
         return Gaps(
-            demand=in_time & recent & known[DEMAND_MW].isna().to_numpy(dtype=np.bool_),
-            temperature=felt & known[TEMPERATURE_C].isna().to_numpy(dtype=np.bool_),
+            demand=_only(_only(demand, recent), in_time),
+            temperature=_only(temperature, slice(index.searchsorted(felt), None)),
         )
 
     def any(self) -> bool:
@@ -49,3 +50,10 @@ class Gaps:
         nothing = np.zeros(rows, dtype=np.bool_)
         gaps = {DEMAND_MW: self.demand, TEMPERATURE_C: self.temperature}
         return known.assign(**{name: known[name].mask(np.r_[flags[rows:], nothing]) for name, flags in gaps.items()})
+
+
+def _only(flags: Flags, where: slice) -> Flags:
+    """The flags inside; none outside."""
+    inside = np.zeros_like(flags)
+    inside[where] = flags[where]
+    return inside

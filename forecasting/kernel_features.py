@@ -50,7 +50,9 @@ class Group:
 GROUPS = {
     "weather_now": Group(Driver.WEATHER, length=2.2, line=0.008, through=("temperature",), once=("temperature_memory_6h",)),
     "weather_before": Group(
-        Driver.WEATHER, length=2.6, line=0.005,
+        Driver.WEATHER,
+        length=2.6,
+        line=0.005,
         once=(
             "temperature_6h_ago",
             "temperature_12h_ago",
@@ -62,9 +64,13 @@ GROUPS = {
             "temperature_day_before_mean",
         ),
     ),
-    "weather_day": Group(Driver.WEATHER, length=6.0, line=0.005, once=("temperature_day_max", "temperature_day_min", "temperature_day_mean")),
+    "weather_day": Group(
+        Driver.WEATHER, length=6.0, line=0.005, once=("temperature_day_max", "temperature_day_min", "temperature_day_mean")
+    ),
     "demand_shape": Group(
-        Driver.RECENT_DEMAND, length=5.0, line=0.02,
+        Driver.RECENT_DEMAND,
+        length=5.0,
+        line=0.02,
         through=(
             "same_slot_latest_day_mw",
             "same_slot_week_ago_mw",
@@ -75,7 +81,9 @@ GROUPS = {
     "demand_recent": Group(Driver.RECENT_DEMAND, length=8.0, line=0.1, prefix=("latest_", "morning_", "last_known_")),
     "week": Group(Driver.CALENDAR, length=12.0, line=0.1, prefix=("weekday_",), binary=True),
     "holiday": Group(
-        Driver.CALENDAR, length=6.0, line=0.02,
+        Driver.CALENDAR,
+        length=6.0,
+        line=0.02,
         once=(
             "holiday",
             "holiday_on_weekend",
@@ -89,9 +97,16 @@ GROUPS = {
         ),
         binary=True,
     ),
-    "season": Group(Driver.CALENDAR, length=4.5, line=0.01, once=("season_sin_1", "season_cos_1", "season_sin_2", "season_cos_2", "summer_time")),
+    "season": Group(
+        Driver.CALENDAR,
+        length=4.5,
+        line=0.01,
+        once=("season_sin_1", "season_cos_1", "season_sin_2", "season_cos_2", "summer_time"),
+    ),
     "turn_of_year": Group(
-        Driver.CALENDAR, length=6.0, line=0.005,
+        Driver.CALENDAR,
+        length=6.0,
+        line=0.005,
         once=("year_end", "year_end_workday", "before_year_end", "new_year_weeks", "end_of_january"),
         binary=True,
     ),
@@ -131,4 +146,3 @@ def _taken_once(groups: tuple[str, ...], columns: tuple[tuple[str, Driver], ...]
         (*group.once, *(name for name, driver in columns if driver is group.driver and name.startswith(group.prefix)))
         for group in (GROUPS[name] for name in groups)
     ]
-

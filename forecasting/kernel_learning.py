@@ -98,14 +98,13 @@ def learn_kernel(table: DayTable, target: Array, groups: tuple[str, ...], blocks
     recent = np.arange(len(target))[-LEARNED_FROM:]
     recent = recent[:: -max(1, len(recent) // LEARNED_DAYS)][:LEARNED_DAYS][::-1]
     learned = table.at(recent)
-    blocks = [
-        _Block.of(block_features(learned, block, groups), target[recent][:, block.slots(table.slots)])
-        for block in blocks
+    compared = [
+        _Block.of(block_features(learned, block, groups), target[recent][:, block.slots(table.slots)]) for block in blocks
     ]
     start = _to_vector(starting_kernel(groups))
 
     def cost(point: Array) -> tuple[float, Array]:
-        answers = [block.cost(point) for block in blocks]
+        answers = [block.cost(point) for block in compared]
         away = point - start
         total = sum(answer[0] for answer in answers) + PULL * float(away @ away)
         slope: Array = np.sum([answer[1] for answer in answers], axis=0) + 2 * PULL * away

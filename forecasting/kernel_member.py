@@ -33,9 +33,9 @@ NOWHERE = np.zeros(1, dtype=np.int64)
 class BlockModel:
     """One block of hours, fitted.
 
-    kernel: it compares days with; widths: features in each group of it; centre, spread: of each feature; standard: the training days' features in
-    these units, shape (days, features); weights: shape (days, slots); usual:
-    mean target of each slot.
+    kernel: it compares days with; widths: features in each group of it; centre, spread: of each feature; standard: the
+    training days' features in these units, shape (days, features); weights: shape (days, slots); usual: mean target of each
+    slot.
     """
 
     kernel: Kernel
@@ -94,6 +94,10 @@ class KernelMember:
         self.models_ = tuple(models)
         return Honest(seen, served)
 
+    def prepared(self, table: DayTable) -> DayTable:
+        """See Member: it needs nothing more."""
+        return table
+
     def predict(self, table: DayTable) -> Array:
         """See Member."""
         answer = np.empty((len(table.days), table.slots))
@@ -105,7 +109,7 @@ class KernelMember:
         """See Member: Shapley values over the drivers, absent ones at their training mean (Shapley 1953; exact)."""
         shape = (len(table.days), table.slots)
         base = np.zeros(shape)
-        drivers = {driver: np.zeros(shape) for driver in Driver}
+        drivers: dict[Driver, Array] = {driver: np.zeros(shape) for driver in Driver}
         for block, model in zip(self.blocks, self.models_, strict=True):
             slots = block.slots(table.slots)
             worth = _worth(model, model.standardised(table, block))

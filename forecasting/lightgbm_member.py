@@ -9,7 +9,7 @@ from typing import Any
 import lightgbm as lgb
 import numpy as np
 
-from data.schema import Array
+from data.schema import Array, Single
 from forecasting.day_table import DayTable, Driver
 from forecasting.linear_member import LinearMember
 from forecasting.member import Explained, Honest, Lesson
@@ -59,6 +59,10 @@ class LightGBMMember:
             served[out] = seen[out] if lesson.served is None else booster.predict(rows_served[out.ravel()], num_threads=1)
         return Honest(line.seen + seen, line.served + served)
 
+    def prepared(self, table: DayTable) -> DayTable:
+        """See Member: it needs nothing more."""
+        return table
+
     def predict(self, table: DayTable) -> Array:
         """See Member."""
         answer = np.asarray(self.booster_.predict(_rows(table), num_threads=1), dtype=np.float64)
@@ -79,7 +83,10 @@ def _of_driver(parts: Array, of_column: list[Driver], driver: Driver) -> Array:
     return total
 
 
-def _rows(table: DayTable) -> Array:
-    """One row an interval: every feature, then the time of day."""
+def _rows(table: DayTable) -> Single:
+    """One row an interval: every feature, then the time of day; single precision halves the memory."""
     time_of_day = np.tile(np.arange(table.slots, dtype=np.float64), len(table.days))
-    return np.column_stack([*(values.ravel() for values in table.columns.values()), time_of_day])
+    rows = np.empty((len(time_of_day), len(table.columns) + 1), dtype=np.float32)
+    for number, values in enumerate([*table.columns.values(), time_of_day]):
+        rows[:, number] = values.ravel()
+    return rows

@@ -27,7 +27,8 @@ HINGED = (
     "temperature_memory_72h",
     "temperature_day_max",
 )
-SLOTS_AT_ONCE = 48
+# The design of every time of day at once would be most of a fit's memory.
+SLOTS_AT_ONCE = 12
 
 
 class LinearMember:
@@ -52,23 +53,23 @@ class LinearMember:
         self.coefficients_ = np.concatenate(coefficients)
         return Honest(said_seen, said_served)
 
+    def prepared(self, table: DayTable) -> DayTable:
+        """See Member: it needs nothing more."""
+        return table
+
     def predict(self, table: DayTable) -> Array:
         """See Member; a missing feature counts as its training mean."""
-        answer = np.empty((len(table.days), table.slots))
-        for slots in _chunks(table.slots):
-            design = self._design(table, slots)
-            answer[:, slots] = np.einsum("snp,sp->ns", design, self.coefficients_[slots])
+        answer: Array = np.einsum("snp,sp->ns", self._design(table, slice(0, table.slots)), self.coefficients_)
         return answer
 
     def explain(self, table: DayTable) -> Explained:
         """See Member: each coefficient times its standardised feature."""
-        names = self._design_names()
-        drivers: dict[Driver, Array] = {driver: np.zeros((len(table.days), table.slots)) for driver in Driver}
-        for slots in _chunks(table.slots):
-            parts = np.moveaxis(self._design(table, slots) * self.coefficients_[slots][:, None, :], 0, 1)
-            for driver, total in drivers.items():
-                of_driver = [1 + number for number, name in enumerate(names) if table.drivers[name] is driver]
-                total[:, slots] = parts[:, :, of_driver].sum(axis=2)
+        parts = self._design(table, slice(0, table.slots)) * self.coefficients_[:, None, :]
+        of_column = [table.drivers[name] for name in self._design_names()]
+        drivers = {
+            driver: parts[:, :, [1 + number for number, found in enumerate(of_column) if found is driver]].sum(axis=2).T
+            for driver in Driver
+        }
         base = np.repeat(self.coefficients_[None, :, 0], len(table.days), axis=0)
         return Explained(base, drivers)
 
@@ -144,6 +145,6 @@ def _quantiles(values: Array) -> list[float]:
 
 
 def _chunks(slots: int) -> Iterator[slice]:
-    """A few times of day at once: the design of a 5-minute utility does not fit into memory whole."""
+    """A few times of day at once."""
     for start in range(0, slots, SLOTS_AT_ONCE):
         yield slice(start, min(start + SLOTS_AT_ONCE, slots))

@@ -63,8 +63,11 @@ class Member(Protocol):
     def fit(self, lesson: Lesson) -> Honest:
         """Learn; answers what it would have said of every training day unseen."""
 
+    def prepared(self, table: DayTable) -> DayTable:
+        """The table with what else this member makes of it, for `predict` and `explain`."""
+
     def predict(self, table: DayTable) -> Array:
-        """Relative demand of each day, shape (days, slots)."""
+        """Relative demand of each day, shape (days, slots). table: a prepared one."""
 
     def explain(self, table: DayTable) -> Explained:
-        """The same forecast by driver."""
+        """The same forecast by driver. table: a prepared one."""

@@ -15,8 +15,10 @@ import lightgbm as lgb
 import numpy as np
 
 from forecasting.arrays import array, packed, utility_from_json, utility_to_json
+from forecasting.departure_member import DepartureMember
 from forecasting.ensemble import EnsembleForecaster
 from forecasting.errors import ModelFileRefused
+from forecasting.kernel_features import Block
 from forecasting.kernel_learning import Kernel
 from forecasting.kernel_member import BlockModel, KernelMember
 from forecasting.lightgbm_member import LightGBMMember
@@ -50,9 +52,9 @@ def dump(forecaster: Restorable) -> dict[str, bytes]:
             text = model_to_json(forecaster.model_)
         content["miss_mw"] = forecaster.miss_mw_.tolist()
         return {MODEL_JSON: _json(content), PROPHET_JSON: text.encode()}
-    members = dict(zip(forecaster.member_names, forecaster.members_, strict=True))
+    members = dict(zip(forecaster.names_, forecaster.members_, strict=True))
     content |= {
-        "order": list(forecaster.member_names),
+        "order": list(forecaster.names_),
         "members": {name: _dump_member(member) for name, member in members.items()},
         "scale_mw": forecaster.scale_mw_,
         "usual_mw": forecaster.usual_mw_,
@@ -108,6 +110,7 @@ def _load_ensemble(content: Content, files: Mapping[str, bytes]) -> EnsembleFore
     names = tuple(content["order"])
     forecaster = EnsembleForecaster(str(content["forecaster"]), names, seed=int(content["seed"]))
     forecaster.utility_ = utility_from_json(content["utility"])
+    forecaster.names_ = names
     forecaster.members_ = tuple(_LOADERS[name](content["members"][name], files) for name in names)
     forecaster.scale_mw_ = float(content["scale_mw"])
     forecaster.usual_mw_ = float(content["usual_mw"])
@@ -136,6 +139,15 @@ def _dump_member(member: Member) -> dict[str, Any]:
         return {"line": _dump_linear(member.line_)}
     if isinstance(member, KernelMember):
         return _dump_kernel(member)
+    if isinstance(member, DepartureMember):
+        return {
+            "line": _dump_linear(member.line_),
+            "kernel": _dump_kernel(member.kernel_),
+            "rest": _dump_kernel(member.rest_),
+            "usual": member.usual_,
+            "days": [day.isoformat() for day in member.said_],
+            "said": packed(np.stack(list(member.said_.values()))),
+        }
     raise TypeError(f"no file format for {type(member).__name__}")
 
 
@@ -155,6 +167,7 @@ def _dump_kernel(member: KernelMember) -> dict[str, Any]:
         "kernel": {"length": kernel.length, "line": kernel.line, "noise": kernel.noise},
         "blocks": [
             {
+                "hours": [block.first_hour, block.last_hour, block.parts],
                 "widths": list(model.widths),
                 "centre": packed(model.centre),
                 "spread": packed(model.spread),
@@ -162,7 +175,7 @@ def _dump_kernel(member: KernelMember) -> dict[str, Any]:
                 "weights": packed(model.weights),
                 "usual": packed(model.usual),
             }
-            for model in member.models_
+            for block, model in zip(member.blocks, member.models_, strict=True)
         ],
     }
 
@@ -178,11 +191,12 @@ def _load_linear(content: Content, _files: Mapping[str, bytes]) -> LinearMember:
 
 
 def _load_kernel(content: Content, _files: Mapping[str, bytes]) -> KernelMember:
-    member = KernelMember()
-    member.kernel_ = Kernel(**content["kernel"])
+    kernel = Kernel(**content["kernel"])
+    member = KernelMember(kernel.groups, tuple(Block(*block["hours"]) for block in content["blocks"]))
+    member.kernel_ = kernel
     member.models_ = tuple(
         BlockModel(
-            member.kernel_,
+            kernel,
             tuple(int(width) for width in block["widths"]),
             array(block["centre"]),
             array(block["spread"]),
@@ -192,6 +206,17 @@ def _load_kernel(content: Content, _files: Mapping[str, bytes]) -> KernelMember:
         )
         for block in content["blocks"]
     )
+    return member
+
+
+def _load_departure(content: Content, files: Mapping[str, bytes]) -> DepartureMember:
+    member = DepartureMember()
+    member.line_ = _load_linear(content["line"], files)
+    member.kernel_ = _load_kernel(content["kernel"], files)
+    member.rest_ = _load_kernel(content["rest"], files)
+    member.usual_ = float(content["usual"])
+    days = [date.fromisoformat(day) for day in content["days"]]
+    member.said_ = dict(zip(days, array(content["said"]), strict=True))
     return member
 
 
@@ -205,6 +230,7 @@ def _load_lightgbm(content: Content, files: Mapping[str, bytes]) -> LightGBMMemb
 _LOADERS: Mapping[str, Callable[[Content, Mapping[str, bytes]], Member]] = {
     "linear": _load_linear,
     "kernel": _load_kernel,
+    "departure": _load_departure,
     "lightgbm": _load_lightgbm,
 }
 
