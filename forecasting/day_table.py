@@ -134,6 +134,13 @@ def build(
     return table.with_recent_demand(demand)
 
 
+def temperature_paths(frame: pd.DataFrame, utility: Utility, days: tuple[date, ...], error_c: Array) -> Array:
+    """Temperatures that lead up to each day and through it, the last of them wrong by `error_c`: weather_features.paths."""
+    grid = DayGrid.of(pd.DatetimeIndex(frame.index), utility)
+    temperature = filled_from_the_day_before(grid.fold(frame[TEMPERATURE_C].to_numpy(dtype=np.float64, na_value=np.nan)))
+    return paths(temperature, [(day - grid.days[0]).days for day in days], error_c)
+
+
 def fold_demand(frame: pd.DataFrame, utility: Utility, days: tuple[date, ...]) -> Array:
     """Demand of `days` on the grid [MW], shape (days, slots), NaN where not known."""
     grid = DayGrid.of(pd.DatetimeIndex(frame.index), utility)

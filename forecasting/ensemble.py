@@ -46,6 +46,7 @@ from forecasting.recent import (
 )
 from forecasting.regimes import weather_bounds
 from forecasting.spread import Spread
+from forecasting.weather_correction import WeatherCorrection
 from forecasting.weather_error import WeatherError
 
 MEMBERS: Mapping[str, type[Member]] = {
@@ -161,17 +162,26 @@ class EnsembleForecaster:
         return by_interval(day, np.column_stack(columns), EXPLAINED_COLUMNS, self.utility_)
 
     def _as_served(self, history: pd.DataFrame, table: DayTable) -> DayTable | None:
-        """The training days with an error on their temperatures as the weather forecasts' was; None when it is not known."""
+        """The training days with temperatures as good as they will be served; None when that is not known.
+
+        Learns correction_: what to make of a forecast temperature.
+        """
+        self.correction_: WeatherCorrection | None = None
         error = WeatherError.learn(history, self.utility_)
         if error is None:
             return None
-        disturbance = error.replay(table.days, self.utility_, self.seed)
-        return day_table.build(history, self.utility_, list(table.days), disturbance).in_units_of(self.scale_mw_)
+        error_c = error.replay(table.days, self.utility_, self.seed)
+        forecast_c = day_table.temperature_paths(history, self.utility_, table.days, error_c)
+        self.correction_ = WeatherCorrection.learn(table.days, forecast_c, error_c, self.utility_)
+        left_c = error_c + self.correction_.of(table.days, forecast_c, self.utility_)
+        return day_table.build(history, self.utility_, list(table.days), left_c).in_units_of(self.scale_mw_)
 
     def _asked(self, known: pd.DataFrame, day: date) -> Asked:
         """What the members say of the day, and what they achieved on the days before it."""
         first, last = self.utility_.day_index(day - timedelta(days=WINDOW_DAYS))[0], self.utility_.day_index(day)[-1]
         known = known.loc[first:last]
+        if self.correction_ is not None:
+            known = self.correction_.corrected(known, day, self.utility_)
         wanted = recent_days(day, self.utility_)
         covered_from = DayGrid.of(pd.DatetimeIndex(known.index[:1]), self.utility_).days[0] + timedelta(days=LOOKBACK_DAYS)
         since_training = [one for one in wanted if self.achieved_.days[-1] < one and covered_from <= one]
