@@ -66,6 +66,7 @@ LEVEL_UNKNOWN = 1.0
 # A gap in demand up to this long does not cost a training day.
 BRIDGED_HOURS = 2
 FOLD_DAYS = 28
+REPLAYS = 4
 # Behaviour changes: what lies further back costs more than it teaches.
 LONGEST_HISTORY = pd.Timedelta(days=1096)
 
@@ -170,9 +171,12 @@ class EnsembleForecaster:
         error = WeatherError.learn(history, self.utility_)
         if error is None:
             return None
-        error_c = error.replay(table.days, self.utility_, self.seed)
-        forecast_c = day_table.temperature_paths(history, self.utility_, table.days, error_c)
-        self.correction_ = WeatherCorrection.learn(table.days, forecast_c, error_c, self.utility_)
+        replays = [error.replay(table.days, self.utility_, self.seed + number) for number in range(REPLAYS)]
+        forecasts = [day_table.temperature_paths(history, self.utility_, table.days, error_c) for error_c in replays]
+        self.correction_ = WeatherCorrection.learn(
+            table.days * REPLAYS, np.concatenate(forecasts), np.concatenate(replays), self.utility_
+        )
+        error_c, forecast_c = replays[0], forecasts[0]
         left_c = error_c + self.correction_.of(table.days, forecast_c, self.utility_)
         return day_table.build(history, self.utility_, list(table.days), left_c).in_units_of(self.scale_mw_)
 

@@ -20,7 +20,7 @@ from forecasting.day_grid import DayGrid, filled_from_the_day_before, gate_slot
 from forecasting.weather_features import paths
 
 # Chosen on 2013 (python -m benchmarks.settings).
-PENALTY = 10.0
+PENALTY = 100.0
 PARTS_PER_DAY = 8
 
 
