@@ -22,7 +22,7 @@ import pandas as pd
 
 from data.schema import TEMPERATURE_C, Array, Integers, Utility
 from forecasting import day_table
-from forecasting.day_grid import LOOKBACK_DAYS, WINDOW_DAYS, DayGrid, bridged
+from forecasting.day_grid import LOOKBACK_DAYS, WINDOW_DAYS, bridged
 from forecasting.day_table import DayTable, Driver, fold_demand
 from forecasting.departure_member import DepartureMember
 from forecasting.errors import TooLittleHistory
@@ -93,8 +93,8 @@ class EnsembleForecaster:
 
     members: names from `MEMBERS` to choose from; seed: makes a fit reproducible.
     Learned: utility_; scale_mw_ and usual_mw_, deviation and mean of demand; names_ of those chosen and members_; weights_
-    and usual_error_ of each in training; share_ of recent misses that is corrected; spread_, and
-    sharper_, its part that realised weather leaves; achieved_ on the last training days.
+    and usual_error_ of each in training; share_ of recent misses that is corrected; spread_, and sharper_, its part that
+    realised weather leaves; correction_, what to make of forecast temperatures; achieved_ on the last training days.
     """
 
     needs_weather = True
@@ -133,7 +133,8 @@ class EnsembleForecaster:
         self.spread_ = Spread.learn(missed - self.share_ * carried, table, bounds, utility)
         self.sharper_ = float(np.sqrt((missed_seen**2).mean() / max((missed**2).mean(), SMALLEST_ERROR)))
         last = slice(-RECENT_DAYS - utility.lead_days - 1, None)
-        self.achieved_ = Achieved(table.days[last], seen[:, last], drawn[last], self._spread_seen(table)[last])
+        spread = self.spread_.of(table, utility)
+        self.achieved_ = Achieved(table.days[last], seen[:, last], drawn[last], spread[last] * self.sharper_)
         return self
 
     def predict(self, known: pd.DataFrame, day: date) -> pd.DataFrame:
@@ -187,31 +188,30 @@ class EnsembleForecaster:
         if self.correction_ is not None:
             known = self.correction_.corrected(known, day, self.utility_)
         wanted = recent_days(day, self.utility_)
-        covered_from = DayGrid.of(pd.DatetimeIndex(known.index[:1]), self.utility_).days[0] + timedelta(days=LOOKBACK_DAYS)
+        covered_from = known.index[0].tz_convert(self.utility_.zone).date() + timedelta(days=LOOKBACK_DAYS)
         since_training = [one for one in wanted if self.achieved_.days[-1] < one and covered_from <= one]
         table = day_table.build(known, self.utility_, [*since_training, day]).in_units_of(self.scale_mw_)
         prepared = [member.prepared(table) for member in self.members_]
         said = np.stack([member.predict(own) for member, own in zip(self.members_, prepared, strict=True)])
-        over = table.at(np.arange(len(since_training)))
-        drawn = (over.drawn_mw - over.level_mw[:, None]) / self.scale_mw_
-        later = Achieved(over.days, said[:, :-1], drawn, self._spread_seen(over))
+        drawn = (table.drawn_mw - table.level_mw[:, None]) / self.scale_mw_
+        spread = self.spread_.of(table, self.utility_)
+        later = Achieved(table.days[:-1], said[:, :-1], drawn[:-1], spread[:-1] * self.sharper_)
         achieved = self.achieved_.within(wanted[0], wanted[-1]).followed_by(later)
         weights = weights_of(self.weights_, self.usual_error_, achieved)
         missed = achieved.missed(weights)
         covered = [one for one in wanted if covered_from <= one]
         asked = np.array([len(since_training)])
-        today = table.at(asked)
-        spread = self.spread_.of(today, self.utility_)[0]
-        level_known = bool(np.isfinite(today.level_mw[0]))
+        level_mw = float(table.level_mw[-1])
+        level_known = bool(np.isfinite(level_mw))
         return Asked(
             today=tuple(own.at(asked) for own in prepared),
-            level_mw=float(today.level_mw[0]) if level_known else self.usual_mw_,
+            level_mw=level_mw if level_known else self.usual_mw_,
             said=said[:, -1],
             weights=weights,
             correction=self.share_ * faded_mean(missed),
-            spread=spread * self._widened(known, day, covered, weights)
+            spread=spread[-1] * self._widened(known, day, covered, weights)
             if level_known
-            else np.maximum(spread, LEVEL_UNKNOWN),
+            else np.maximum(spread[-1], LEVEL_UNKNOWN),
             levels=self.spread_.levels(missed / achieved.spread),
         )
 
@@ -239,10 +239,6 @@ class EnsembleForecaster:
         said = np.stack([member.predict(member.prepared(scaled)) for member in self.members_])
         missed: Array = (drawn_mw - table.level_mw[:, None]) / self.scale_mw_ - np.tensordot(weights, said, axes=1)
         return missed
-
-    def _spread_seen(self, table: DayTable) -> Array:
-        """The spread of forecasts made from realised weather, as those of the days that are over are."""
-        return self.spread_.of(table, self.utility_) * self.sharper_
 
 
 def forecaster_named(name: str, seed: int) -> EnsembleForecaster:

@@ -13,11 +13,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import date
+from functools import lru_cache
 from typing import Protocol, Self
 
 import pandas as pd
 
-from data.schema import QUANTILES, TIMESTAMP, Array, Utility
+from data.schema import QUANTILES, TIMESTAMP, Array, Integers, Utility
 from forecasting.day_grid import DayGrid
 
 FORECAST_MW = "forecast_mw"
@@ -51,9 +52,15 @@ class Forecaster(Protocol):
 
 def by_interval(day: date, by_slot: Array, columns: Sequence[str], utility: Utility) -> pd.DataFrame:
     """Values by time of day, shape (slots, columns), as a frame indexed by the intervals of local day `day`."""
-    index = utility.day_index(day)
-    rows = by_slot[DayGrid.of(index, utility).slot_of_row]
-    return pd.DataFrame(rows, index=index.rename(TIMESTAMP), columns=list(columns))
+    index, slots = _intervals(day, utility)
+    return pd.DataFrame(by_slot[slots], index=index, columns=list(columns))
+
+
+@lru_cache(maxsize=64)  # a forecast, its explanation and its fallback are laid out alike
+def _intervals(day: date, utility: Utility) -> tuple[pd.DatetimeIndex, Integers]:
+    """The intervals of a local day and the time of day of each."""
+    index = utility.day_index(day).rename(TIMESTAMP)
+    return index, DayGrid.of(index, utility).slot_of_row
 
 
 def forecast_frame(day: date, quantiles_mw: Array, utility: Utility) -> pd.DataFrame:

@@ -133,7 +133,8 @@ def block_features(table: DayTable, block: Block, groups: tuple[str, ...]) -> di
         through = GROUPS[name].through
         if through:
             inside = np.stack([table.columns[column][:, slots] for column in through], axis=1)
-            parts.append(inside.reshape(len(table.days), len(through) * block.parts, -1).mean(axis=2))
+            by_part = inside.reshape(len(table.days), len(through) * block.parts, -1)
+            parts.append(by_part.sum(axis=2) / by_part.shape[2])
         answer[name] = np.concatenate(parts, axis=1)
     return answer
 

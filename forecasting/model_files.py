@@ -27,6 +27,7 @@ from forecasting.member import Member
 from forecasting.prophet_forecaster import ProphetForecaster, quiet
 from forecasting.recent import Achieved
 from forecasting.spread import Spread
+from forecasting.weather_correction import WeatherCorrection
 
 FORMAT_VERSION = 2
 MODEL_JSON = "model.json"
@@ -62,6 +63,7 @@ def dump(forecaster: Restorable) -> dict[str, bytes]:
         "usual_error": forecaster.usual_error_.tolist(),
         "share": forecaster.share_,
         "sharper": forecaster.sharper_,
+        "correction": _dump_correction(forecaster.correction_),
         "spread": {
             "bounds": list(forecaster.spread_.bounds) if np.isfinite(forecaster.spread_.bounds).all() else None,
             "usual": packed(forecaster.spread_.usual),
@@ -118,6 +120,7 @@ def _load_ensemble(content: Content, files: Mapping[str, bytes]) -> EnsembleFore
     forecaster.usual_error_ = array(content["usual_error"])
     forecaster.share_ = float(content["share"])
     forecaster.sharper_ = float(content["sharper"])
+    forecaster.correction_ = _load_correction(content["correction"])
     spread = content["spread"]
     unknown = (float("nan"),) * 3
     cold, mild, warm = unknown if spread["bounds"] is None else (float(bound) for bound in spread["bounds"])
@@ -130,6 +133,22 @@ def _load_ensemble(content: Content, files: Mapping[str, bytes]) -> EnsembleFore
         array(achieved["spread"]),
     )
     return forecaster
+
+
+def _dump_correction(correction: WeatherCorrection | None) -> dict[str, Any] | None:
+    if correction is None:
+        return None
+    return {
+        "centre": packed(correction.centre),
+        "spread": packed(correction.spread),
+        "coefficients": packed(correction.coefficients),
+    }
+
+
+def _load_correction(content: Content | None) -> WeatherCorrection | None:
+    if content is None:
+        return None
+    return WeatherCorrection(array(content["centre"]), array(content["spread"]), array(content["coefficients"]))
 
 
 def _dump_member(member: Member) -> dict[str, Any]:
