@@ -9,6 +9,7 @@ import argparse
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from datetime import date
 from typing import Any
 from unittest.mock import patch
 
@@ -17,9 +18,11 @@ import pandas as pd
 
 from benchmarks.yardstick import WEATHERS, alone, evaluate
 from data.datasets import EmbeddedDataset, load_victoria
-from forecasting import day_table, kernel_learning, recent, spread
+from data.schema import Array, Utility
+from forecasting import day_table, departures, ensemble, kernel_learning, recent, spread
 from forecasting.day_table import DayTable
-from forecasting.ensemble import MEMBERS, EnsembleForecaster
+from forecasting.ensemble import CORE, MEMBERS, EnsembleForecaster
+from forecasting.weather_correction import WeatherCorrection
 from forecasting.weather_error import WeatherError
 
 ALL = tuple(MEMBERS)
@@ -41,20 +44,40 @@ class Ablation:
     weathers: tuple[str, ...] = WEATHERS
 
 
+def _no_correction(_: WeatherCorrection, days: tuple[date, ...], *given: Any) -> Array:
+    """Stands in for WeatherCorrection.of: a forecast temperature is taken at its word."""
+    utility: Utility = given[-1]
+    return np.zeros((len(days), (utility.lead_days + 1) * utility.steps_per_day))
+
+
+def _knows_no_morning(*_: Array) -> dict[str, Array]:
+    """Stands in for departures._morning."""
+    return {}
+
+
+def _keeps_all(missed: Array, _: list[int]) -> list[int]:
+    """Stands in for recent.worth_having."""
+    return list(range(len(missed)))
+
+
 def _knows_no_error(history: pd.DataFrame, utility: object) -> None:
     """Stands in for WeatherError.learn: no archive of forecasts."""
 
 
 ABLATIONS = {
     "full": Ablation(),
-    **{f"without-{name}": Ablation(members=tuple(other for other in ALL if other != name)) for name in ALL},
+    **{f"without-{name}": Ablation(members=tuple(other for other in ALL if other != name)) for name in CORE},
+    "with-every-member": Ablation(replaced=((ensemble, "worth_having", _keeps_all),)),
     "lengths-not-learned": Ablation(replaced=((kernel_learning, "STEPS", 0),)),
     "without-recent-correction": Ablation(replaced=((recent, "LARGEST_SHARE", 0.0),)),
     "without-recent-weights": Ablation(replaced=((recent, "TILT", 0.0),)),
     "without-recent-scores": Ablation(replaced=((spread, "TRAINING_WORTH_DAYS", 1e12),)),
     "without-weather-as-served": Ablation(replaced=((WeatherError, "learn", _knows_no_error),), weathers=("B",)),
+    "without-weather-correction": Ablation(replaced=((WeatherCorrection, "of", _no_correction),), weathers=("B",)),
     "without-smoothed-temperatures": Ablation(blanked=("temperature_memory_",)),
-    "without-morning-demand": Ablation(blanked=("morning_", "last_known_")),
+    "without-morning-demand": Ablation(
+        blanked=("morning_", "last_known_"), replaced=((departures, "_morning", _knows_no_morning),)
+    ),
     "without-holidays": Ablation(holidays=False),
 }
 
@@ -80,8 +103,11 @@ def _blanking(build: Callable[..., DayTable], prefixes: tuple[str, ...]) -> Call
 
     def blanked(*given: Any) -> DayTable:
         table = build(*given)
-        silent = {name: np.zeros_like(values) for name, values in table.columns.items() if name.startswith(prefixes)}
-        return replace(table, columns=table.columns | silent)
+        run_up = None if table.run_up is None else replace(table.run_up, columns=silenced(table.run_up.columns))
+        return replace(table, columns=silenced(table.columns), run_up=run_up)
+
+    def silenced(columns: dict[str, Array]) -> dict[str, Array]:
+        return columns | {name: np.zeros_like(values) for name, values in columns.items() if name.startswith(prefixes)}
 
     return blanked
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from data.schema import Array
 from forecasting.day_table import DayTable, Driver
-from forecasting.departures import days_read, departure_columns
+from forecasting.departures import LEVEL, days_read, departure_columns
 from forecasting.kernel_features import DEPARTURES, HALVES, ORDINARY, PLAIN
 from forecasting.kernel_member import KernelMember
 from forecasting.linear_member import LinearMember
@@ -21,7 +21,6 @@ from forecasting.member import Explained, Honest, Lesson
 
 # Enough for the run-up of the first days after training, and of those before that a forecast is held against.
 KEPT_DAYS = 40
-LAST_WEEK = "departure_day_week"
 
 
 class DepartureMember:
@@ -46,7 +45,7 @@ class DepartureMember:
         columns = self._departures(lesson.table, said)
         self.said_ = {day: said[day] for day in lesson.table.days[-KEPT_DAYS:]}
         self.rest_ = KernelMember(PLAIN + DEPARTURES, HALVES)
-        expected = columns[LAST_WEEK] - level
+        expected = columns[LEVEL] - level
         rest = self.rest_.fit(
             replace(
                 lesson,
@@ -63,12 +62,12 @@ class DepartureMember:
 
     def predict(self, table: DayTable) -> Array:
         """See Member."""
-        expected = table.columns[LAST_WEEK] - self._level(table)
+        expected = table.columns[LEVEL] - self._level(table)
         return self._ordinary(table) + expected + self.rest_.predict(table)
 
     def explain(self, table: DayTable) -> Explained:
         """See Member: ordinary demand's drivers, those of the departure, and last week's departure as recent demand."""
-        expected = table.columns[LAST_WEEK] - (self._level(table) - self.usual_)
+        expected = table.columns[LEVEL] - (self._level(table) - self.usual_)
         line, kernel, rest = (member.explain(table) for member in (self.line_, self.kernel_, self.rest_))
         drivers = {driver: (line.drivers[driver] + kernel.drivers[driver]) / 2 + rest.drivers[driver] for driver in Driver}
         drivers[Driver.RECENT_DEMAND] = drivers[Driver.RECENT_DEMAND] + expected

@@ -13,6 +13,8 @@ import numpy as np
 from data.schema import Array, Integers
 from forecasting.demand_features import MORNING_PARTS
 
+LEVEL = "departure_level"
+
 
 def days_read(lead_days: int) -> int:
     """How many days before a day its departure features begin: a week, the last whole one that is known."""
@@ -20,7 +22,7 @@ def days_read(lead_days: int) -> int:
 
 
 def departure_columns(departed: Array, before_gate: Array, rows: Integers, lead_days: int) -> dict[str, Array]:
-    """Every departure feature, shape (rows, slots) each.
+    """The mean departure of the last known week, named `LEVEL`, and the others against it, shape (rows, slots) each.
 
     departed: of each whole day, shape (days, slots); before_gate: of each day before its own gate closure, shape (days,
     known slots); both NaN where demand is not known; rows: the days to forecast.
@@ -37,15 +39,18 @@ def departure_columns(departed: Array, before_gate: Array, rows: Integers, lead_
         "week_mean": np.mean([whole[row] for row in last_week], axis=0),
     }
     by_day = {
-        "week": np.mean([daily[row] for row in last_week], axis=0),
         "latest": daily[rows - latest],
         "before": daily[rows - latest - 1],
         "evening": whole[rows - latest, -slots // 4 :].mean(axis=1),
     }
     by_day |= _morning(before_gate[rows - lead_days], whole[rows - latest])
-    columns = {f"departure_slot_{name}": values for name, values in by_slot.items()}
+    level = np.mean([daily[row] for row in last_week], axis=0)
     shape = (len(rows), slots)
-    return columns | {f"departure_day_{name}": np.broadcast_to(values[:, None], shape) for name, values in by_day.items()}
+    columns = {f"departure_slot_{name}": values - level[:, None] for name, values in by_slot.items()}
+    columns |= {
+        f"departure_day_{name}": np.broadcast_to((values - level)[:, None], shape) for name, values in by_day.items()
+    }
+    return columns | {LEVEL: np.broadcast_to(level[:, None], shape)}
 
 
 def _morning(before_gate: Array, day_before: Array) -> dict[str, Array]:

@@ -116,9 +116,9 @@ GROUPS = {
         line=0.02,
         through=("departure_slot_latest_day", "departure_slot_week_ago", "departure_slot_week_mean"),
     ),
-    "departure_level": Group(Driver.RECENT_DEMAND, length=8.0, line=0.1, prefix=("departure_day_",)),
+    "departure_days": Group(Driver.RECENT_DEMAND, length=8.0, line=0.1, prefix=("departure_day_",)),
 }
-DEPARTURES = ("departure_shape", "departure_level")
+DEPARTURES = ("departure_shape", "departure_days")
 PLAIN = tuple(name for name in GROUPS if name not in DEPARTURES)
 ORDINARY = tuple(name for name in PLAIN if GROUPS[name].driver is not Driver.RECENT_DEMAND)
 

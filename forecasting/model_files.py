@@ -183,7 +183,12 @@ def _dump_linear(member: LinearMember) -> dict[str, Any]:
 def _dump_kernel(member: KernelMember) -> dict[str, Any]:
     kernel = member.kernel_
     return {
-        "kernel": {"length": kernel.length, "line": kernel.line, "noise": kernel.noise},
+        "kernel": {
+            "groups": list(kernel.groups),
+            "length": list(kernel.length.values()),
+            "line": list(kernel.line.values()),
+            "noise": kernel.noise,
+        },
         "blocks": [
             {
                 "hours": [block.first_hour, block.last_hour, block.parts],
@@ -210,22 +215,29 @@ def _load_linear(content: Content, _files: Mapping[str, bytes]) -> LinearMember:
 
 
 def _load_kernel(content: Content, _files: Mapping[str, bytes]) -> KernelMember:
-    kernel = Kernel(**content["kernel"])
-    member = KernelMember(kernel.groups, tuple(Block(*block["hours"]) for block in content["blocks"]))
+    stored = content["kernel"]
+    length, line = (dict(zip(stored["groups"], stored[name], strict=True)) for name in ("length", "line"))
+    kernel = Kernel(length, line, float(stored["noise"]))
+    hours = [[int(hour) for hour in block["hours"]] for block in content["blocks"]]
+    member = KernelMember(kernel.groups, tuple(Block(*of_block) for of_block in hours))
     member.kernel_ = kernel
-    member.models_ = tuple(
-        BlockModel(
-            kernel,
-            tuple(int(width) for width in block["widths"]),
-            array(block["centre"]),
-            array(block["spread"]),
-            array(block["days"]),
-            array(block["weights"]),
-            array(block["usual"]),
-        )
-        for block in content["blocks"]
-    )
+    member.models_ = tuple(_load_block(kernel, block) for block in content["blocks"])
     return member
+
+
+def _load_block(kernel: Kernel, content: Content) -> BlockModel:
+    model = BlockModel(
+        kernel,
+        tuple(int(width) for width in content["widths"]),
+        array(content["centre"]),
+        array(content["spread"]),
+        array(content["days"]),
+        array(content["weights"]),
+        array(content["usual"]),
+    )
+    if model.centre.shape != model.spread.shape or model.slopes.shape != (len(model.centre), len(model.usual)):
+        raise ValueError("arrays of a block that do not fit together")
+    return model
 
 
 def _load_departure(content: Content, files: Mapping[str, bytes]) -> DepartureMember:

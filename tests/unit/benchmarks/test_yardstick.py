@@ -180,5 +180,4 @@ def test_an_ablation_changes_the_forecast_and_leaves_nothing_behind(
 
 def test_every_setting_is_one_that_the_members_read() -> None:
     for setting in SETTINGS.values():
-        for module in setting.where:
-            assert hasattr(module, setting.name)
+        assert hasattr(setting.where, setting.name)

@@ -12,7 +12,7 @@ import pytest
 from data.schema import DEMAND_MW, FORECAST_TEMPERATURE_C, TEMPERATURE_C, Array, Utility
 from forecasting.day_grid import known_until_gate
 from forecasting.day_table import DayTable
-from forecasting.ensemble import MEMBERS, EnsembleForecaster
+from forecasting.ensemble import CORE, MEMBERS, EnsembleForecaster
 from forecasting.explain import EXPLAINED_COLUMNS
 from forecasting.forecaster import FORECAST_MW, MEDIAN
 from forecasting.weather_error import WeatherError
@@ -73,11 +73,14 @@ class Broken:
     def __init__(self, member: object) -> None:
         self.member = member
 
+    def prepared(self, table: DayTable) -> DayTable:
+        return table
+
     def predict(self, table: DayTable) -> Array:
         return np.full((len(table.days), table.slots), 5.0)
 
 
-@pytest.mark.parametrize("broken", range(3))
+@pytest.mark.parametrize("broken", range(len(CORE)))
 def test_a_member_that_breaks_loses_its_say_within_two_weeks(
     world: World, fitted: EnsembleForecaster, broken: int, monkeypatch: pytest.MonkeyPatch
 ):
@@ -93,7 +96,8 @@ def test_a_member_that_breaks_loses_its_say_within_two_weeks(
 
 
 def test_weights_are_a_share_of_each_member(fitted: EnsembleForecaster):
-    assert fitted.weights_.shape == (len(MEMBERS),)
+    assert fitted.weights_.shape == (len(fitted.names_),)
+    assert set(CORE) <= set(fitted.names_)
     assert fitted.weights_.sum() == pytest.approx(1)
     assert (fitted.weights_ > 0).all()
 

@@ -11,12 +11,12 @@ import pytest
 from data.schema import Array
 from forecasting import kernel_member
 from forecasting.day_table import DayTable, Driver
-from forecasting.kernel_features import BLOCKS, GROUPS, block_features
-from forecasting.kernel_learning import START_LENGTH, START_LINE, START_NOISE, Kernel, _Block, _to_vector, learn_kernel
+from forecasting.kernel_features import DEPARTURES, GROUPS, HALVES, PLAIN, THIRDS, Block, block_features
+from forecasting.kernel_learning import _Block, _to_vector, learn_kernel, starting_kernel
 from forecasting.kernel_member import KernelMember
 from forecasting.member import Lesson
 
-START = Kernel(START_LENGTH, START_LINE, START_NOISE)
+START = starting_kernel(PLAIN)
 
 
 @pytest.fixture(scope="module")
@@ -33,12 +33,12 @@ def told_the_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def dense(member: KernelMember, lesson: Lesson, kept: Array, asked: DayTable) -> Array:
     """The textbook's Gaussian process on the kept days alone, in the units and around the mean of all days."""
-    answer, share = np.zeros((len(asked.days), asked.slots)), np.zeros(asked.slots)
-    for block, model in zip(BLOCKS, member.models_, strict=True):
+    answer = np.empty((len(asked.days), asked.slots))
+    for block, model in zip(member.blocks, member.models_, strict=True):
         slots = block.slots(asked.slots)
         learned, question = model.standard[kept], model.standardised(asked, block)
-        weight = np.repeat([START.line[name] for name in GROUPS], model.widths)
-        length = np.repeat([START.length[name] for name in GROUPS], model.widths)
+        weight = np.repeat(list(START.line.values()), model.widths)
+        length = np.repeat(list(START.length.values()), model.widths)
 
         def covariance(first: Array, second: Array, weight: Array = weight, length: Array = length) -> Array:
             apart = (first[:, None] - second[None]) / length
@@ -46,9 +46,8 @@ def dense(member: KernelMember, lesson: Lesson, kept: Array, asked: DayTable) ->
 
         noisy = covariance(learned, learned) + np.diag(START.noise / lesson.trust[kept])
         relative = lesson.target[kept][:, slots] - model.usual
-        answer[:, slots] += covariance(question, learned) @ np.linalg.solve(noisy, relative) + model.usual
-        share[slots] += 1
-    return answer / share
+        answer[:, slots] = covariance(question, learned) @ np.linalg.solve(noisy, relative) + model.usual
+    return answer
 
 
 @pytest.mark.usefixtures("told_the_kernel")
@@ -73,8 +72,9 @@ def test_a_forecast_is_the_textbooks(lesson: Lesson):
 
 @pytest.mark.parametrize("seed", [1, 2])
 def test_the_likelihoods_slope_is_its_slope(lesson: Lesson, seed: int):
-    block = _Block.of(block_features(lesson.table, BLOCKS[0]), lesson.target[:, BLOCKS[0].slots(lesson.table.slots)])
-    point = _to_vector(START) + np.random.default_rng(seed).normal(0, 0.3, 2 * len(GROUPS) + 1)
+    features = block_features(lesson.table, THIRDS[0], PLAIN)
+    block = _Block.of(features, lesson.target[:, THIRDS[0].slots(lesson.table.slots)])
+    point = _to_vector(START) + np.random.default_rng(seed).normal(0, 0.3, 2 * len(PLAIN) + 1)
     _, slope = block.cost(point)
     step = 1e-5
     numerical = [
@@ -84,10 +84,10 @@ def test_the_likelihoods_slope_is_its_slope(lesson: Lesson, seed: int):
 
 
 def test_a_kernel_is_learned_from_the_utilitys_own_days(lesson: Lesson):
-    learned = learn_kernel(lesson.table, lesson.target)
+    learned = learn_kernel(lesson.table, lesson.target, PLAIN, THIRDS)
     noise = np.random.default_rng(1).normal(0, 1, lesson.target.shape)
     assert learned != START
-    assert learn_kernel(lesson.table, noise).noise > 5 * learned.noise
+    assert learn_kernel(lesson.table, noise, PLAIN, THIRDS).noise > 5 * learned.noise
 
 
 def test_an_explanation_adds_up_to_the_forecast(lesson: Lesson, fitted: KernelMember):
@@ -126,19 +126,22 @@ def test_a_day_unlike_any_before_is_answered_near_the_usual(lesson: Lesson, fitt
 
 def _without_line(member: KernelMember) -> KernelMember:
     plain = KernelMember()
-    plain.kernel_ = member.kernel_
     plain.models_ = tuple(
-        dataclasses.replace(model, days=dataclasses.replace(model.days, lines=np.zeros_like(model.days.lines)))
+        dataclasses.replace(model, kernel=dataclasses.replace(model.kernel, line=dict.fromkeys(PLAIN, 0.0)))
         for model in member.models_
     )
     return plain
 
 
-def test_every_feature_of_a_group_is_of_its_driver_and_every_hour_in_two_blocks(lesson: Lesson):
-    features = block_features(lesson.table, BLOCKS[0])
-    assert list(features) == list(GROUPS)
+@pytest.mark.parametrize("blocks", [THIRDS, HALVES])
+def test_every_hour_is_in_one_block(blocks: tuple[Block, ...]):
+    hours = np.concatenate([np.arange(24)[block.slots(24)] for block in blocks])
+    assert (np.bincount(hours) == 1).all()
+
+
+def test_every_feature_of_a_group_is_of_its_driver(lesson: Lesson):
+    features = block_features(lesson.table, THIRDS[0], PLAIN)
+    assert list(features) == [name for name in GROUPS if name not in DEPARTURES]
     assert all(values.shape[1] > 0 for values in features.values())
-    hours = np.concatenate([np.arange(24)[block.slots(24)] for block in BLOCKS])
-    assert (np.bincount(hours) == 2).all()
-    for group in GROUPS.values():
+    for group in (GROUPS[name] for name in PLAIN):
         assert {lesson.table.drivers[name] for name in (*group.through, *group.once)} <= {group.driver}

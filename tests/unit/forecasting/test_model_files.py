@@ -7,10 +7,11 @@ from collections.abc import Callable
 from datetime import date
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
-from data.schema import Utility
+from data.schema import FORECAST_TEMPERATURE_C, TEMPERATURE_C, Utility
 from forecasting.day_grid import known_until_gate
 from forecasting.ensemble import EnsembleForecaster
 from forecasting.errors import ModelFileRefused
@@ -25,7 +26,10 @@ DAY = date(2013, 10, 20)
 @pytest.fixture(scope="module")
 def ensemble(small_world: SmallWorld) -> EnsembleForecaster:
     utility, frame = small_world(days=112)
-    return EnsembleForecaster(seed=3).fit(frame, utility)
+    told = frame[TEMPERATURE_C] + np.random.default_rng(1).normal(0, 1.5, len(frame))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("forecasting.ensemble.worth_having", lambda missed, _: list(range(len(missed))))
+        return EnsembleForecaster(seed=3).fit(frame.assign(**{FORECAST_TEMPERATURE_C: told}), utility)
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +69,7 @@ def test_a_loaded_model_knows_its_utility_and_forecasts_the_same(ensemble: Ensem
     pd.testing.assert_frame_equal(restored.predict(known, DAY), ensemble.predict(known, DAY))
 
 
-@pytest.mark.parametrize("name", ["linear", "kernel"])
+@pytest.mark.parametrize("name", ["linear", "kernel", "departure"])
 def test_a_member_alone_comes_back_the_same_and_needs_no_trees(name: str, small_world: SmallWorld):
     utility, frame = small_world(days=112)
     alone = EnsembleForecaster(name, (name,)).fit(frame, utility)
@@ -95,14 +99,18 @@ def test_a_loaded_model_explains_the_same(ensemble: EnsembleForecaster, small_wo
         lambda content: content.update(order=["linear", "unknown"]),
         lambda content: content.pop("scale_mw"),
         lambda content: content.update(scale_mw="large"),
-        lambda content: content.update(weights=[float("nan")] * 3),
+        lambda content: content.update(weights=[float("nan")] * 4),
         lambda content: content["members"].pop("kernel"),
         lambda content: content["members"]["linear"].update(coefficients=[["a"]]),
         lambda content: content["members"]["linear"].update(knots=[1, 2]),
-        lambda content: content["members"]["kernel"]["kernel"].update(surprise=1),
-        lambda content: content["members"]["kernel"]["kernel"]["length"].pop("week"),
+        lambda content: content["members"]["kernel"]["kernel"].pop("groups"),
+        lambda content: content["members"]["kernel"]["kernel"]["length"].pop(),
         lambda content: content["members"]["kernel"]["blocks"][0].update(widths=[1]),
         lambda content: content["members"]["kernel"]["blocks"][0]["days"].update(shape=[1, 1]),
+        lambda content: content["members"]["kernel"]["blocks"][0].update(hours=[0, 8]),
+        lambda content: content["members"]["departure"].update(said=[]),
+        lambda content: content["members"]["departure"].pop("rest"),
+        lambda content: content["correction"].pop("centre"),
         lambda content: content["spread"].update(bounds=[1.0]),
         lambda content: content["spread"].update(scores=[float("nan")] * 200),
         lambda content: content["achieved"].update(days=["yesterday"]),

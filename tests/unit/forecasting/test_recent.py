@@ -8,12 +8,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from data.schema import Utility
+from data.schema import Array, Utility
 from forecasting.recent import (
     CORRECTED_DAYS,
     DEALT_EVENLY,
     LARGEST_SHARE,
     RECENT_DAYS,
+    WORTH_HAVING,
     Achieved,
     carried_over,
     faded_mean,
@@ -21,6 +22,7 @@ from forecasting.recent import (
     share_to_correct,
     usual_weights,
     weights_of,
+    worth_having,
 )
 
 SLOTS = 24
@@ -123,3 +125,47 @@ def test_recent_days_end_with_the_last_that_can_be_known_whole(lead_days: int):
     assert len(days) == RECENT_DAYS
     assert days[-1] == day - timedelta(days=lead_days + 1)
     assert days == sorted(days)
+
+
+def independent(*sizes: float) -> Array:
+    """What members miss by whose errors have nothing to do with each other."""
+    random = np.random.default_rng(1)
+    return np.stack([random.normal(0, size, (100, SLOTS)) for size in sizes])
+
+
+def test_the_core_stays_however_bad_it_is_and_the_answer_is_in_order():
+    assert worth_having(independent(1.0, 9.0, 9.0), [2, 0]) == [0, 2]
+    assert worth_having(independent(1.0, 9.0, 9.0), [2, 1]) == [0, 1, 2]
+
+
+@pytest.mark.parametrize("core", [0, 1])
+def test_a_member_that_halves_the_error_joins(core: int):
+    assert worth_having(independent(1.0, 1.0), [core]) == [0, 1]
+
+
+def test_a_member_that_adds_nothing_stays_out():
+    noise = independent(1.0, 9.0)
+    assert worth_having(noise, [0]) == [0]
+    assert worth_having(noise[[0, 0]], [0]) == [0]
+
+
+@pytest.mark.parametrize(("taken_off", "expected"), [(WORTH_HAVING - 0.005, [0]), (WORTH_HAVING + 0.005, [0, 1])])
+def test_five_per_cent_of_the_squared_error_is_what_a_member_must_take_off(taken_off: float, expected: list[int]):
+    error = independent(1.0)[0]
+    # The core keeps half of what is dealt out evenly.
+    better = (np.sqrt(1 - taken_off) - DEALT_EVENLY / 2) / (1 - DEALT_EVENLY / 2)
+    assert worth_having(np.stack([error, better * error]), [0]) == expected
+
+
+def test_without_a_core_it_begins_with_the_best():
+    error = independent(1.0)[0]
+    assert worth_having(np.stack([3 * error, error, 2 * error]), []) == [1]
+    assert worth_having(independent(9.0, 1.0, 1.0), []) == [1, 2]
+
+
+def test_a_second_one_joins_only_if_it_is_worth_it_after_the_first():
+    core, first, other = independent(1.0, 0.8, 0.9)
+    like_the_first = first + 0.1 * other
+    assert worth_having(np.stack([core, like_the_first]), [0]) == [0, 1]
+    assert worth_having(np.stack([core, like_the_first, first]), [0]) == [0, 2]
+    assert worth_having(np.stack([core, other, first]), [0]) == [0, 1, 2]

@@ -24,7 +24,8 @@ MEANS = np.tile([0.0, 10.0, 20.0, 30.0], DAYS // 4)
 def table(means: Array = MEANS) -> DayTable:
     days = tuple(date(2013, 1, 1) + timedelta(days=number) for number in range(len(means)))
     columns = {"temperature_day_mean": np.repeat(means[:, None], SLOTS, axis=1)}
-    return DayTable(days, np.zeros(len(means)), np.zeros((len(means), SLOTS)), columns, {})
+    nothing = np.zeros((len(means), SLOTS))
+    return DayTable(days, np.zeros(len(means)), nothing, nothing, columns, {}, lead_days=1)
 
 
 def noise(size: Array | float = 1.0, seed: int = 1) -> Array:
