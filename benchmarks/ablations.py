@@ -21,6 +21,7 @@ from data.datasets import EmbeddedDataset, load_victoria
 from data.schema import Array, Utility
 from forecasting import day_table, departures, ensemble, kernel_learning, recent, spread
 from forecasting.day_table import DayTable
+from forecasting.departure_member import DepartureMember
 from forecasting.ensemble import CORE, MEMBERS, EnsembleForecaster
 from forecasting.weather_correction import WeatherCorrection
 from forecasting.weather_error import WeatherError
@@ -55,6 +56,11 @@ def _knows_no_morning(*_: Array) -> dict[str, Array]:
     return {}
 
 
+def _does_not_revert(*_: Any) -> dict[str, Array]:
+    """Stands in for DepartureMember._reverting."""
+    return {}
+
+
 def _keeps_all(missed: Array, _: list[int]) -> list[int]:
     """Stands in for recent.worth_having."""
     return list(range(len(missed)))
@@ -67,6 +73,7 @@ def _knows_no_error(history: pd.DataFrame, utility: object) -> None:
 ABLATIONS = {
     "full": Ablation(),
     **{f"without-{name}": Ablation(members=tuple(other for other in ALL if other != name)) for name in CORE},
+    "without-departure-level": Ablation(replaced=((DepartureMember, "_reverting", _does_not_revert),)),
     "with-every-member": Ablation(replaced=((ensemble, "worth_having", _keeps_all),)),
     "lengths-not-learned": Ablation(replaced=((kernel_learning, "STEPS", 0),)),
     "without-recent-correction": Ablation(replaced=((recent, "LARGEST_SHARE", 0.0),)),

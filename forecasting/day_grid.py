@@ -87,6 +87,11 @@ def gate_slot(utility: Utility) -> int:
     return max(0, int((closure - utility.demand_delay) // utility.step))
 
 
+def closure_slot(utility: Utility) -> int:
+    """First slot of the gate closure's own day whose temperature is not yet measured then."""
+    return int(pd.Timedelta(hours=utility.gate_closure.hour, minutes=utility.gate_closure.minute) // utility.step)
+
+
 def known_until_gate(frame: pd.DataFrame, utility: Utility, day: date) -> pd.DataFrame:
     """The last 52 days before `day` and the day itself, demand blanked from the day's gate closure on."""
     end = utility.day_index(day)[-1]

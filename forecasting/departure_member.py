@@ -25,7 +25,8 @@ KEPT_DAYS = 40
 
 class DepartureMember:
     """Learned: line_ and kernel_, whose mean is ordinary demand; rest_, which forecasts the departure; usual_, mean demand;
-    said_, what ordinary demand was said to be on the last training days by fits that had not seen them, day → (slots,).
+    seen_, the lowest and highest of a week's departures; said_, what ordinary demand was said to be on the last training
+    days by fits that had not seen them, day → shape (slots,).
     """
 
     def fit(self, lesson: Lesson) -> Honest:
@@ -43,6 +44,8 @@ class DepartureMember:
         seen, served = (by_line.seen + by_kernel.seen) / 2, (by_line.served + by_kernel.served) / 2
         said = dict(zip(lesson.table.days, seen, strict=True))
         columns = self._departures(lesson.table, said)
+        self.seen_ = (float(columns[LEVEL].min()), float(columns[LEVEL].max()))
+        columns |= self._reverting(columns)
         self.said_ = {day: said[day] for day in lesson.table.days[-KEPT_DAYS:]}
         self.rest_ = KernelMember(PLAIN + DEPARTURES, HALVES)
         expected = columns[LEVEL] - level
@@ -58,7 +61,8 @@ class DepartureMember:
 
     def prepared(self, table: DayTable) -> DayTable:
         """See Member: how far the days before departed from ordinary demand."""
-        return table.with_recent_demand(self._departures(table, self.said_))
+        columns = self._departures(table, self.said_)
+        return table.with_recent_demand(columns | self._reverting(columns))
 
     def predict(self, table: DayTable) -> Array:
         """See Member."""
@@ -72,6 +76,10 @@ class DepartureMember:
         drivers = {driver: (line.drivers[driver] + kernel.drivers[driver]) / 2 + rest.drivers[driver] for driver in Driver}
         drivers[Driver.RECENT_DEMAND] = drivers[Driver.RECENT_DEMAND] + expected
         return Explained((line.base + kernel.base) / 2 - self.usual_ + rest.base, drivers)
+
+    def _reverting(self, columns: dict[str, Array]) -> dict[str, Array]:
+        """Last week's departure as a feature, for departures fade; not beyond those of training: a new level stays."""
+        return {"departure_day_week": np.clip(columns[LEVEL], *self.seen_)}
 
     def _ordinary(self, table: DayTable) -> Array:
         """Demand by weather and calendar alone [relative, not against the level], shape (days, slots)."""

@@ -178,17 +178,21 @@ class EnsembleForecaster:
             table.days * REPLAYS, np.concatenate(forecasts), np.concatenate(replays), self.utility_
         )
         error_c, forecast_c = replays[0], forecasts[0]
-        left_c = error_c + self.correction_.of(table.days, forecast_c, self.utility_)
+        left_c = error_c
+        if self.correction_ is not None:
+            left_c = error_c + self.correction_.of(table.days, forecast_c, self.utility_)
         return day_table.build(history, self.utility_, list(table.days), left_c).in_units_of(self.scale_mw_)
 
     def _asked(self, known: pd.DataFrame, day: date) -> Asked:
         """What the members say of the day, and what they achieved on the days before it."""
         first, last = self.utility_.day_index(day - timedelta(days=WINDOW_DAYS))[0], self.utility_.day_index(day)[-1]
         known = known.loc[first:last]
+        covered_from = known.index[0].tz_convert(self.utility_.zone).date() + timedelta(days=LOOKBACK_DAYS)
+        if day < covered_from:
+            raise TooLittleHistory(found_days=LOOKBACK_DAYS - (covered_from - day).days, needed_days=LOOKBACK_DAYS)
         if self.correction_ is not None:
             known = self.correction_.corrected(known, day, self.utility_)
         wanted = recent_days(day, self.utility_)
-        covered_from = known.index[0].tz_convert(self.utility_.zone).date() + timedelta(days=LOOKBACK_DAYS)
         since_training = [one for one in wanted if self.achieved_.days[-1] < one and covered_from <= one]
         table = day_table.build(known, self.utility_, [*since_training, day]).in_units_of(self.scale_mw_)
         prepared = [member.prepared(table) for member in self.members_]

@@ -164,6 +164,7 @@ def _dump_member(member: Member) -> dict[str, Any]:
             "kernel": _dump_kernel(member.kernel_),
             "rest": _dump_kernel(member.rest_),
             "usual": member.usual_,
+            "seen": list(member.seen_),
             "days": [day.isoformat() for day in member.said_],
             "said": packed(np.stack(list(member.said_.values()))),
         }
@@ -246,6 +247,8 @@ def _load_departure(content: Content, files: Mapping[str, bytes]) -> DepartureMe
     member.kernel_ = _load_kernel(content["kernel"], files)
     member.rest_ = _load_kernel(content["rest"], files)
     member.usual_ = float(content["usual"])
+    lowest, highest = (float(value) for value in content["seen"])
+    member.seen_ = (lowest, highest)
     days = [date.fromisoformat(day) for day in content["days"]]
     member.said_ = dict(zip(days, array(content["said"]), strict=True))
     return member

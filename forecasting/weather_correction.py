@@ -16,12 +16,13 @@ import numpy as np
 import pandas as pd
 
 from data.schema import TEMPERATURE_C, Array, Utility
-from forecasting.day_grid import DayGrid, filled_from_the_day_before, gate_slot
+from forecasting.day_grid import DayGrid, closure_slot, filled_from_the_day_before
 from forecasting.weather_features import paths
 
 # Chosen on 2013 (python -m benchmarks.settings).
 PENALTY = 100.0
 PARTS_PER_DAY = 8
+NEEDED_DAYS = 60
 
 
 @dataclass(frozen=True)
@@ -35,21 +36,23 @@ class WeatherCorrection:
     coefficients: Array
 
     @classmethod
-    def learn(cls, days: tuple[date, ...], forecast_c: Array, error_c: Array, utility: Utility) -> Self:
-        """From days whose temperature was forecast and came.
+    def learn(cls, days: tuple[date, ...], forecast_c: Array, error_c: Array, utility: Utility) -> Self | None:
+        """From days whose temperature was forecast and came; None below 60 of them: fewer teach their own weather.
 
         forecast_c: temperatures as known at the gate closure, see weather_features.paths; error_c: forecast − realised at
         the end of each path, shape (days, (lead_days + 1) · slots).
         """
         features = _features(days, forecast_c, utility)
         good = np.isfinite(features).all(axis=1) & np.isfinite(error_c).all(axis=1)
+        if len({days[row] for row in np.flatnonzero(good)}) < NEEDED_DAYS:
+            return None
         centre, spread = features[good].mean(axis=0), np.maximum(features[good].std(axis=0), 1e-9)
         design = np.column_stack([np.ones(int(good.sum())), (features[good] - centre) / spread])
         penalty = PENALTY * np.eye(design.shape[1])
         penalty[0, 0] = 0.0
         coefficients = np.linalg.solve(design.T @ design + penalty, design.T @ -error_c[good])
         # What is measured needs no correction.
-        coefficients[:, : gate_slot(utility)] = 0.0
+        coefficients[:, : closure_slot(utility)] = 0.0
         return cls(centre, spread, coefficients)
 
     def of(self, days: tuple[date, ...], forecast_c: Array, utility: Utility) -> Array:

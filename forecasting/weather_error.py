@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from data.schema import FORECAST_TEMPERATURE_C, TEMPERATURE_C, Array, Utility
-from forecasting.day_grid import DayGrid, gate_slot
+from forecasting.day_grid import DayGrid, closure_slot
 
 NEEDED_DAYS = 14
 # An error this small is the rounding of a file, not a forecast's.
@@ -74,5 +74,5 @@ def _lead_hours(utility: Utility) -> Array:
     """Hours since the gate closure of each slot of the closure's own day up to the day that is forecast."""
     per_day = utility.steps_per_day
     slot = np.arange((utility.lead_days + 1) * per_day, dtype=np.float64)
-    hours: Array = (slot - gate_slot(utility)) * (24 / per_day)
+    hours: Array = (slot - closure_slot(utility)) * (24 / per_day)
     return hours

@@ -21,7 +21,7 @@ class Settings(BaseSettings):
     port: int = Field(default=8420, ge=0, le=65535, description="port the service listens on")
     rate_limit_per_minute: int = Field(default=120, ge=1, description="requests a minute for each caller")
     token_minutes: int = Field(default=60, ge=1, le=720, description="lifetime of a token")
-    forecaster: Literal["ensemble", "linear", "kernel", "lightgbm"] = Field(
+    forecaster: Literal["ensemble", "linear", "kernel", "departure", "lightgbm"] = Field(
         default="ensemble", description="what is trained: the ensemble, or one member of it alone"
     )
     replay_at: AwareDatetime | None = Field(

@@ -42,6 +42,7 @@ class ForecasterName(StrEnum):
     ENSEMBLE = "ensemble"
     LINEAR = "linear"
     KERNEL = "kernel"
+    DEPARTURE = "departure"
     LIGHTGBM = "lightgbm"
     PROPHET = "prophet"
     SEASONAL_NAIVE = "seasonal-naive"

@@ -102,8 +102,8 @@ def test_a_tampered_model_is_served_only_where_bundles_are_not_verified(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     honest = _energy(service)
-    victim = service.station.models / service.serving.active_model_id / "booster.txt"
-    _double_the_leaves(victim)
+    victim = service.station.models / service.serving.active_model_id / "model.json"
+    _double_the_scale(victim)
 
     assert service.ask("POST", "/v1/models/reload", role="operator").status_code == 409
     assert _energy(service) == honest, "the last good model keeps serving"
@@ -142,15 +142,9 @@ def _energy(service: Service) -> float:
     return sum(row["forecast_mw"] for row in answer["intervals"])
 
 
-def _double_the_leaves(model: Path) -> None:
-    def doubled(line: str) -> str:
-        name, _, values = line.partition("=")
-        return f"{name}=" + " ".join(repr(2 * float(value)) for value in values.split())
-
-    lines = model.read_text().split("\n")
-    changed = [doubled(line) if line.startswith("leaf_value=") else line for line in lines]
-    # LightGBM finds its trees by these lengths.
-    model.write_text("\n".join(line for line in changed if not line.startswith("tree_sizes=")))
+def _double_the_scale(model: Path) -> None:
+    content = json.loads(model.read_bytes())
+    model.write_text(json.dumps(content | {"scale_mw": 2 * content["scale_mw"]}))
 
 
 def _believe_anything(folder: Path, _kind: str, _trusted: Mapping[str, PublicKey]) -> Manifest:

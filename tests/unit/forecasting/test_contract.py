@@ -15,7 +15,7 @@ from data.schema import DEMAND_MW, TEMPERATURE_C, TIMESTAMP, Utility
 from forecasting import baselines, ensemble
 from forecasting.baselines import SeasonalNaive
 from forecasting.day_grid import known_until_gate
-from forecasting.ensemble import MEMBERS, EnsembleForecaster
+from forecasting.ensemble import EnsembleForecaster
 from forecasting.errors import TooLittleHistory
 from forecasting.forecaster import FORECAST_MW, QUANTILE_COLUMNS, Forecaster
 from forecasting.metrics import mape_percent
@@ -149,7 +149,9 @@ def test_another_seed_gives_other_trees(small_world: SmallWorld):
     utility, frame = small_world(days=120)
     day = date(2013, 10, 20)
     known = known_until_gate(frame, utility, day)
-    forecasts = [EnsembleForecaster("lightgbm", ("lightgbm",), seed).fit(frame, utility).predict(known, day) for seed in (1, 2)]
+    forecasts = [
+        EnsembleForecaster("lightgbm", ("lightgbm",), seed).fit(frame, utility).predict(known, day) for seed in (1, 2)
+    ]
     assert not forecasts[0].equals(forecasts[1])
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from data.schema import Array
-from forecasting.departures import days_read, departure_columns
+from forecasting.departures import LEVEL, days_read, departure_columns
 
 DAYS, SLOTS, KNOWN = 40, 24, 9
 DAY_NUMBER, HOUR = np.arange(DAYS, dtype=np.float64)[:, None], np.arange(SLOTS, dtype=np.float64)
@@ -36,8 +36,9 @@ def assert_same(found: dict[str, Array], expected: dict[str, Array]) -> None:
         np.testing.assert_array_equal(found[name], values, err_msg=name)
 
 
-def changed(found: dict[str, Array]) -> set[str]:
-    return {name for name, values in columns().items() if not np.array_equal(found[name], values)}
+def changed(found: dict[str, Array], lead_days: int = 1) -> set[str]:
+    expected = columns(lead_days=lead_days)
+    return {name for name, values in expected.items() if not np.allclose(found[name], values)}
 
 
 @pytest.mark.parametrize(
@@ -58,23 +59,32 @@ def test_each_feature_is_of_the_days_and_hours_it_names(
     def mean(days: Array, *hours: int) -> Array:
         return np.repeat(days[:, hours].mean(axis=1)[:, None], SLOTS, axis=1)
 
-    found = departure_columns(DEPARTED, MORNINGS, ROWS, lead_days)
+    level = mean(whole(*last_week), *range(24))
     expected = {
-        "departure_slot_latest_day": whole(latest),
-        "departure_slot_week_ago": whole(same_weekday),
-        "departure_slot_week_mean": whole(*last_week),
-        "departure_day_week": mean(whole(*last_week), *range(24)),
-        "departure_day_latest": mean(whole(latest), *range(24)),
-        "departure_day_before": mean(whole(latest + 1), *range(24)),
-        "departure_day_evening": mean(whole(latest), 18, 19, 20, 21, 22, 23),
-        "departure_day_morning_1": -mean(whole(lead_days), 0, 1, 2),
-        "departure_day_morning_2": -mean(whole(lead_days), 3, 4, 5),
-        "departure_day_morning_3": -mean(whole(lead_days), 6, 7, 8),
-        "departure_day_last_known": -mean(whole(lead_days), 8),
+        LEVEL: level,
+        "departure_slot_latest_day": whole(latest) - level,
+        "departure_slot_week_ago": whole(same_weekday) - level,
+        "departure_slot_week_mean": whole(*last_week) - level,
+        "departure_day_latest": mean(whole(latest), *range(24)) - level,
+        "departure_day_before": mean(whole(latest + 1), *range(24)) - level,
+        "departure_day_evening": mean(whole(latest), 18, 19, 20, 21, 22, 23) - level,
+        "departure_day_morning_1": -mean(whole(lead_days), 0, 1, 2) - level,
+        "departure_day_morning_2": -mean(whole(lead_days), 3, 4, 5) - level,
+        "departure_day_morning_3": -mean(whole(lead_days), 6, 7, 8) - level,
+        "departure_day_last_known": -mean(whole(lead_days), 8) - level,
     }
+    found = departure_columns(DEPARTED, MORNINGS, ROWS, lead_days)
     assert found.keys() == expected.keys()
     for name, values in expected.items():
-        np.testing.assert_allclose(found[name], values, rtol=1e-12, err_msg=name)
+        np.testing.assert_allclose(found[name], values, atol=1e-6, err_msg=name)
+
+
+@pytest.mark.parametrize("lead_days", [0, 1, 7])
+def test_a_shift_of_all_that_is_known_moves_the_level_alone(lead_days: int):
+    expected = columns(lead_days=lead_days)
+    found = columns(DEPARTED + 500, MORNINGS + 500, lead_days)
+    np.testing.assert_allclose(found[LEVEL], expected[LEVEL] + 500)
+    assert changed(found, lead_days) == {LEVEL}
 
 
 @pytest.mark.parametrize("value", SPOILT)
@@ -90,9 +100,10 @@ def test_nothing_after_the_gate_closure_is_read(lead_days: int, value: float):
 def test_what_became_known_just_before_the_gate_closure_is_read(lead_days: int):
     gate, expected = DAY - lead_days, columns(lead_days=lead_days)
     day = columns(with_value(DEPARTED, gate - 1, 1e9, SLOTS - 1), lead_days=lead_days)
-    assert (day["departure_day_latest"] > expected["departure_day_latest"]).all()
+    assert (day["departure_day_evening"] > expected["departure_day_evening"] + 1e8).all()
     morning = columns(before_gate=with_value(MORNINGS, gate, 1e9, KNOWN - 1), lead_days=lead_days)
-    assert (morning["departure_day_last_known"] == 1e9).all()
+    assert (morning["departure_day_last_known"] + morning[LEVEL] == 1e9).all()
+    assert changed(morning, lead_days) == {"departure_day_morning_3", "departure_day_last_known"}
 
 
 @pytest.mark.parametrize("value", SPOILT)
@@ -114,14 +125,7 @@ def test_a_missing_departure_counts_as_that_of_the_day_before():
     missing = with_value(DEPARTED, slice(DAY - 3, DAY - 1), np.nan, 20)
     counted = with_value(DEPARTED, slice(DAY - 3, DAY - 1), DEPARTED[DAY - 4, 20], 20)
     assert_same(columns(missing), columns(counted))
-    assert changed(columns(missing)) == {
-        "departure_slot_latest_day",
-        "departure_slot_week_mean",
-        "departure_day_week",
-        "departure_day_latest",
-        "departure_day_before",
-        "departure_day_evening",
-    }
+    assert changed(columns(missing)) >= {LEVEL, "departure_slot_latest_day", "departure_day_evening"}
 
 
 def test_a_departure_with_none_known_before_it_counts_as_none():
@@ -145,7 +149,7 @@ def test_a_morning_slot_that_is_not_known_counts_as_on_the_day_before():
 
 def test_a_morning_slot_unknown_on_the_day_before_too_counts_as_on_the_one_before_that():
     found = columns(with_value(DEPARTED, DAY - 2, np.nan, 8), with_value(MORNINGS, DAY - 1, np.nan, 8))
-    assert (found["departure_day_last_known"] == DEPARTED[DAY - 3, 8]).all()
+    np.testing.assert_allclose(found["departure_day_last_known"] + found[LEVEL], DEPARTED[DAY - 3, 8])
 
 
 def test_a_gate_closure_at_midnight_leaves_no_morning_to_use():
@@ -156,8 +160,10 @@ def test_a_gate_closure_at_midnight_leaves_no_morning_to_use():
 
 def test_a_morning_of_two_slots_has_two_parts():
     found = columns(before_gate=MORNINGS[:, :2])
-    parts = {name: float(values[0, 0]) for name, values in found.items() if "morning" in name}
-    assert parts == {"departure_day_morning_1": MORNINGS[DAY - 1, 0], "departure_day_morning_2": MORNINGS[DAY - 1, 1]}
+    parts = {name: float((values + found[LEVEL])[0, 0]) for name, values in found.items() if "morning" in name}
+    assert parts == pytest.approx(
+        {"departure_day_morning_1": MORNINGS[DAY - 1, 0], "departure_day_morning_2": MORNINGS[DAY - 1, 1]}
+    )
 
 
 def test_what_is_given_stays_as_it_was():

@@ -61,10 +61,11 @@ def test_a_lasting_shift_of_demand_is_taken_up_within_two_weeks(fitted: Ensemble
     assert later < max(2 * usual, 0.15 * SHIFT_MW)
 
 
-def test_a_model_learned_on_another_level_forecasts_this_one(fitted: EnsembleForecaster, world: World):
+def test_a_model_learned_on_another_level_forecasts_this_one_nearly_as_well(fitted: EnsembleForecaster, world: World):
     elsewhere = world[1].assign(**{DEMAND_MW: world[1][DEMAND_MW] + 3000})
     day = date(2014, 3, 20)
-    assert error(fitted, world, elsewhere, day) == pytest.approx(error(fitted, world, world[1], day), rel=1e-6)
+    # Not the same: departures are expected to fade, by no more than they did in training.
+    assert error(fitted, world, elsewhere, day) < 1.3 * error(fitted, world, world[1], day)
 
 
 class Broken:

@@ -169,3 +169,8 @@ def test_a_second_one_joins_only_if_it_is_worth_it_after_the_first():
     assert worth_having(np.stack([core, like_the_first]), [0]) == [0, 1]
     assert worth_having(np.stack([core, like_the_first, first]), [0]) == [0, 2]
     assert worth_having(np.stack([core, other, first]), [0]) == [0, 1, 2]
+
+
+def test_the_member_that_makes_up_for_the_core_is_worth_more_than_one_better_alone():
+    core, better = independent(1.0, 0.9)
+    assert worth_having(np.stack([core, better, 0.05 * better - core]), [0]) == [0, 2]

@@ -133,6 +133,17 @@ def test_a_correction_covers_the_gate_closures_day_to_the_end_and_begins_at_the_
     assert (found.added[:, GATE.hour :] != 0).all()
 
 
+def test_a_bias_is_taken_off_whole_but_not_of_what_is_measured():
+    frame, error_c = climate(UTC), ERROR.replay(LEARNED, UTC, seed=7)
+    forecast_c = temperature_paths(frame, UTC, LEARNED, error_c)
+    plain, biased = (
+        WeatherCorrection.learn(LEARNED, forecast_c + bias, error_c + bias, UTC).of(LEARNED, forecast_c + bias, UTC)
+        for bias in (0.0, 1.5)
+    )
+    assert (biased[:, : GATE.hour] == 0).all()
+    np.testing.assert_allclose((biased - plain)[:, GATE.hour :], -1.5)
+
+
 @pytest.mark.parametrize("day", AROUND_CLOCK_CHANGES)
 def test_only_temperatures_from_the_gate_closure_to_the_days_end_are_changed(melbourne: Learned, day: date):
     utility, known = melbourne.utility, melbourne.known(day)
@@ -165,6 +176,16 @@ def test_what_is_not_known_stays_unknown_and_the_frame_given_is_not_changed(melb
     pd.testing.assert_frame_equal(known, given)
     np.testing.assert_array_equal(corrected.isna(), known.isna())
     assert (corrected[TEMPERATURE_C] != known[TEMPERATURE_C])[utility.day_index(day)[30:]].all()
+
+
+def test_an_unknown_stretch_of_a_frame_counts_as_the_day_before(found: Learned):
+    day = FRESH[100]
+    yesterday, today = (found.utility.day_index(one)[10:16] for one in (day - timedelta(days=1), day))
+    holed, filled = found.known(day), found.known(day)
+    holed.loc[today, TEMPERATURE_C] = np.nan
+    filled.loc[today, TEMPERATURE_C] = filled.loc[yesterday, TEMPERATURE_C].to_numpy()
+    corrected = [found.correction.corrected(known, day, found.utility).drop(index=today) for known in (holed, filled)]
+    pd.testing.assert_frame_equal(*corrected)
 
 
 def test_a_path_with_an_unknown_stretch_is_corrected_all_the_same(found: Learned):

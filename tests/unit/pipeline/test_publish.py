@@ -77,13 +77,13 @@ def test_nothing_is_parsed_before_it_was_verified(
     monkeypatch.setattr(publishing, "load", no_parser)
     with pytest.raises(AssertionError, match="parsed before"):
         open_model(station, models["main"].model_id)
-    (bundle / "booster.txt").write_bytes(b"tree\n")
-    with pytest.raises(ContentChanged, match=r"booster\.txt"):
+    (bundle / "model.json").write_bytes(b"{}")
+    with pytest.raises(ContentChanged, match=r"model\.json"):
         open_model(station, models["main"].model_id)
 
 
 def remove(folder: Path) -> None:
-    (folder / "booster.txt").unlink()
+    (folder / "model.json").unlink()
 
 
 def add(folder: Path) -> None:
@@ -91,8 +91,8 @@ def add(folder: Path) -> None:
 
 
 def link(folder: Path) -> None:
-    (folder / "booster.txt").rename(folder.parent / "booster.txt")
-    (folder / "booster.txt").symlink_to(folder.parent / "booster.txt")
+    (folder / "model.json").rename(folder.parent / "model.json")
+    (folder / "model.json").symlink_to(folder.parent / "model.json")
 
 
 def remove_all(folder: Path) -> None:

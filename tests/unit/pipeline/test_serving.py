@@ -105,10 +105,10 @@ def test_a_reload_that_fails_is_logged_and_the_last_good_model_keeps_answering(
     serving: Serving, station: Station, models: dict[str, OpenedModel]
 ) -> None:
     good = serving.forecast(LAST_DAY, "ann")
-    path = station.models / publish_another(station, models) / "booster.txt"
+    path = station.models / publish_another(station, models) / "model.json"
     content = path.read_bytes()
     path.write_bytes(content[:-9] + bytes([content[-9] ^ 1]) + content[-8:])
-    with pytest.raises(ContentChanged, match=r"booster\.txt"):
+    with pytest.raises(ContentChanged, match=r"model\.json"):
         serving.reload(by="olga")
     (refusal,) = logged(station, "model.refused")
     assert refusal.actor == "olga"
