@@ -14,7 +14,15 @@ from unittest.mock import patch
 
 from benchmarks.yardstick import alone, evaluate
 from data.datasets import load_victoria
-from forecasting import departure_member, ensemble, kernel_learning, lightgbm_member, linear_member, weather_correction
+from forecasting import (
+    departure_member,
+    ensemble,
+    kernel_learning,
+    lightgbm_member,
+    linear_member,
+    recent,
+    weather_correction,
+)
 from forecasting.ensemble import CORE, MEMBERS, EnsembleForecaster
 from forecasting.kernel_features import HALVES, PLAIN, THIRDS, Block
 from forecasting.kernel_member import KernelMember
@@ -52,10 +60,12 @@ SETTINGS = {
     "departure: thirds of the day": Setting(("departure",), departure_member, "HALVES", THIRDS),
     **{f"lightgbm: {trees} trees": Setting(("lightgbm",), lightgbm_member, "TREES", trees) for trees in (60, 150)},
     **{
-        f"correction: penalty {value:g}": Setting(CORE, weather_correction, "PENALTY", value, "B")
+        f"weather correction: penalty {value:g}": Setting(CORE, weather_correction, "PENALTY", value, "B")
         for value in (10.0, 100.0, 1000.0)
     },
-    **{f"correction: from {number} replays": Setting(CORE, ensemble, "REPLAYS", number, "B") for number in (1, 4)},
+    **{f"recent correction: fading {value:g}": Setting(CORE, recent, "FADING", value) for value in (0.7, 0.5, 0.35)},
+    **{f"recent correction: smoothed over {hours} h": Setting(CORE, recent, "SMOOTHED_HOURS", hours) for hours in (4, 1, 0)},
+    **{f"weather correction: from {number} replays": Setting(CORE, ensemble, "REPLAYS", number, "B") for number in (1, 4)},
 }
 
 

@@ -17,8 +17,8 @@ LEVEL = "departure_level"
 
 
 def days_read(lead_days: int) -> int:
-    """How many days before a day its departure features begin: a week, the last whole one that is known."""
-    return max(lead_days + 7, _same_weekday(lead_days))
+    """How many days before a day its departure features begin: with the last week that is known whole."""
+    return lead_days + 7
 
 
 def departure_columns(departed: Array, before_gate: Array, rows: Integers, lead_days: int) -> dict[str, Array]:
@@ -27,24 +27,22 @@ def departure_columns(departed: Array, before_gate: Array, rows: Integers, lead_
     departed: of each whole day, shape (days, slots); before_gate: of each day before its own gate closure, shape (days,
     known slots); both NaN where demand is not known; rows: the days to forecast.
     """
-    whole = _carried_forward(departed)
-    latest = lead_days + 1
-    week = _same_weekday(lead_days)
-    daily = whole.mean(axis=1)
-    last_week = [rows - ago for ago in range(latest, latest + 7)]
-    slots = whole.shape[1]
+    ago = np.arange(days_read(lead_days), lead_days, -1)
+    week = _carried_forward(departed[rows[:, None] - ago])
+    slots = week.shape[2]
+    level = week.mean(axis=(1, 2))
+    latest = week[:, -1]
     by_slot = {
-        "latest_day": whole[rows - latest],
-        "week_ago": whole[rows - week],
-        "week_mean": np.mean([whole[row] for row in last_week], axis=0),
+        "latest_day": latest,
+        "same_weekday": week[:, int(np.flatnonzero(ago % 7 == 0)[0])],
+        "week_mean": week.mean(axis=1),
     }
     by_day = {
-        "latest": daily[rows - latest],
-        "before": daily[rows - latest - 1],
-        "evening": whole[rows - latest, -slots // 4 :].mean(axis=1),
+        "latest": latest.mean(axis=1),
+        "before": week[:, -2].mean(axis=1),
+        "evening": latest[:, -slots // 4 :].mean(axis=1),
     }
-    by_day |= _morning(before_gate[rows - lead_days], whole[rows - latest])
-    level = np.mean([daily[row] for row in last_week], axis=0)
+    by_day |= _morning(before_gate[rows - lead_days], latest)
     shape = (len(rows), slots)
     columns = {f"departure_slot_{name}": values - level[:, None] for name, values in by_slot.items()}
     columns |= {
@@ -64,15 +62,9 @@ def _morning(before_gate: Array, day_before: Array) -> dict[str, Array]:
     return parts | {"last_known": morning[:, -1]}
 
 
-def _carried_forward(departed: Array) -> Array:
-    """Where a departure is not known, that of the day before; none at the start."""
-    filled = departed.copy()
-    filled[0] = np.where(np.isfinite(filled[0]), filled[0], 0.0)
-    for row in range(1, len(filled)):
-        filled[row] = np.where(np.isfinite(filled[row]), filled[row], filled[row - 1])
+def _carried_forward(week: Array) -> Array:
+    """Where a departure is not known, that of the day before; none at the week's start. week: shape (rows, days, slots)."""
+    filled = np.where(np.isfinite(week), week, 0.0)
+    for day in range(1, week.shape[1]):
+        filled[:, day] = np.where(np.isfinite(week[:, day]), week[:, day], filled[:, day - 1])
     return filled
-
-
-def _same_weekday(lead_days: int) -> int:
-    """Days back to the last same weekday that is known whole."""
-    return 7 * (-(-(lead_days + 1) // 7))

@@ -114,7 +114,7 @@ GROUPS = {
         Driver.RECENT_DEMAND,
         length=8.0,
         line=0.02,
-        through=("departure_slot_latest_day", "departure_slot_week_ago", "departure_slot_week_mean"),
+        through=("departure_slot_latest_day", "departure_slot_same_weekday", "departure_slot_week_mean"),
     ),
     "departure_days": Group(Driver.RECENT_DEMAND, length=8.0, line=0.1, prefix=("departure_day_",)),
 }

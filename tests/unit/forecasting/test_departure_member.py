@@ -45,6 +45,11 @@ class LastDay:
         run_up: Flags = (ago >= until_days_ago) & (ago <= 10)
         return run_up
 
+    def raised(self, raised_mw: float) -> pd.DataFrame:
+        """The same world, demand higher throughout the run-up and the day."""
+        raised = np.where(self.in_run_up(until_days_ago=0), raised_mw, 0.0)
+        return self.frame.assign(**{DEMAND_MW: self.frame[DEMAND_MW] + raised})
+
     def moves_mw(self, member: TrainedMember, other: pd.DataFrame) -> float:
         """How much higher the forecast of the last day is in the other world."""
         return float((self._forecast_mw(member, other) - self._forecast_mw(member, self.frame)).mean())
@@ -89,12 +94,21 @@ def without_level(table: DayTable, *rows: int) -> DayTable:
     return dataclasses.replace(table, level_mw=level_mw)
 
 
-@pytest.mark.parametrize("raised_mw", [-60.0, 60.0])
+@pytest.mark.parametrize("raised_mw", [-100.0, 100.0])
 def test_a_shift_that_weather_and_calendar_do_not_explain_is_followed(last_day: LastDay, raised_mw: float):
-    raised = np.where(last_day.in_run_up(until_days_ago=0), raised_mw, 0.0)
-    shifted = last_day.frame.assign(**{DEMAND_MW: last_day.frame[DEMAND_MW] + raised})
-    followed = last_day.moves_mw(last_day.departure, shifted) / raised_mw
-    assert 0.9 < followed < 1.1
+    followed = last_day.moves_mw(last_day.departure, last_day.raised(raised_mw)) / raised_mw
+    assert 0.7 < followed < 1.1
+
+
+@pytest.mark.parametrize("raised_mw", [-400.0, 400.0])
+def test_a_level_such_as_never_before_is_expected_to_stay(last_day: LastDay, raised_mw: float):
+    less, more = (last_day.moves_mw(last_day.departure, last_day.raised(part * raised_mw)) for part in (0.75, 1.0))
+    assert (more - less) / (0.25 * raised_mw) == pytest.approx(1, abs=0.1)
+
+
+def test_a_level_such_as_in_training_may_fade(lesson: Lesson, fitted: DepartureMember):
+    columns = fitted.prepared(lesson.table.at(np.arange(60, 84))).columns
+    np.testing.assert_allclose(columns["departure_day_week"], columns[LEVEL])
 
 
 @pytest.mark.parametrize("warmer_c", [-5.0, 5.0])

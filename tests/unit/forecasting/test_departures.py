@@ -63,7 +63,7 @@ def test_each_feature_is_of_the_days_and_hours_it_names(
     expected = {
         LEVEL: level,
         "departure_slot_latest_day": whole(latest) - level,
-        "departure_slot_week_ago": whole(same_weekday) - level,
+        "departure_slot_same_weekday": whole(same_weekday) - level,
         "departure_slot_week_mean": whole(*last_week) - level,
         "departure_day_latest": mean(whole(latest), *range(24)) - level,
         "departure_day_before": mean(whole(latest + 1), *range(24)) - level,
@@ -172,3 +172,15 @@ def test_what_is_given_stays_as_it_was():
     columns(departed, before_gate)
     np.testing.assert_array_equal(departed, given[0])
     np.testing.assert_array_equal(before_gate, given[1])
+
+
+@pytest.mark.parametrize("lead_days", [0, 1, 7])
+def test_an_outage_counts_the_same_whatever_days_are_asked_with_it(lead_days: int):
+    departed = DEPARTED.copy()
+    departed[int(ROWS[0]) - days_read(lead_days)] = np.nan
+    together = departure_columns(departed, MORNINGS, ROWS, lead_days)
+    for number, row in enumerate(ROWS):
+        begin = int(row) - days_read(lead_days)
+        alone = departure_columns(departed[begin:], MORNINGS[begin:], np.array([row - begin]), lead_days)
+        for name, values in alone.items():
+            np.testing.assert_array_equal(values[0], together[name][number])

@@ -15,8 +15,9 @@ from data.schema import DEMAND_MW, FORECAST_TEMPERATURE_C, TEMPERATURE_C, TIMEST
 from forecasting.day_grid import known_until_gate
 from forecasting.day_table import temperature_paths
 from forecasting.ensemble import EnsembleForecaster
+from forecasting.errors import TooLittleHistory
 from forecasting.forecaster import FORECAST_MW
-from forecasting.weather_correction import WeatherCorrection
+from forecasting.weather_correction import NEEDED_DAYS, WeatherCorrection
 from forecasting.weather_error import WeatherError
 from forecasting.weather_features import PATH_DAYS
 
@@ -79,6 +80,7 @@ def learned(utility: Utility = UTC, error: WeatherError = ERROR) -> Learned:
         temperature_paths(frame, utility, days, missed) for days, missed in zip((LEARNED, FRESH), errors, strict=True)
     ]
     correction = WeatherCorrection.learn(LEARNED, forecasts[0], errors[0], utility)
+    assert correction is not None
     return Learned(utility, frame, correction, errors[1], forecasts[1])
 
 
@@ -206,6 +208,8 @@ def test_days_with_an_unknown_stretch_teach_nothing():
     forecast_c[:20, -5] = np.nan
     error_c[20:50, -5] = np.nan
     holed = WeatherCorrection.learn(LEARNED, forecast_c, error_c, UTC)
+    assert holed is not None
+    assert whole is not None
     np.testing.assert_allclose(holed.coefficients, whole.coefficients)
 
 
@@ -245,3 +249,30 @@ def test_an_ensemble_that_knows_no_past_forecasts_or_perfect_ones_corrects_nothi
     assert linear().fit(history(world, sd=0.0), world[0]).correction_ is None
     again = linear().fit(told, world[0])
     assert again.fit(told.drop(columns=FORECAST_TEMPERATURE_C), world[0]).correction_ is None
+
+
+@pytest.mark.parametrize("delay", [HOUR / 2, 24 * HOUR], ids=str)
+def test_a_delay_of_demand_delays_no_thermometer(delay: pd.Timedelta):
+    found = learned(replace(UTC, demand_delay=delay))
+    known = found.known(FRESH[180])
+    corrected = found.correction.corrected(known, FRESH[180], found.utility)
+    changed = known.index[(corrected[TEMPERATURE_C] != known[TEMPERATURE_C]).to_numpy()]
+    assert changed[0] == found.utility.gate_closure_of(FRESH[180])
+
+
+def test_too_few_days_teach_no_correction():
+    error_c = ERROR.replay(LEARNED, UTC, seed=7)
+    forecast_c = temperature_paths(climate(UTC), UTC, LEARNED, error_c)
+    few = slice(0, NEEDED_DAYS - 1)
+    # The same days with another error count once.
+    twice = LEARNED[few] * 2, np.tile(forecast_c[few], (2, 1)), np.tile(error_c[few], (2, 1))
+    assert WeatherCorrection.learn(*twice, UTC) is None
+
+
+def test_a_window_that_is_too_short_is_refused_also_where_temperatures_are_corrected(world: World):
+    utility, frame = world
+    forecaster = linear().fit(history(world, sd=2.0), utility)
+    known = known_until_gate(frame, utility, LAST_DAY)
+    for days in (2, 10, 30):
+        with pytest.raises(TooLittleHistory):
+            forecaster.predict(known.iloc[-24 * days :], LAST_DAY)
