@@ -9,18 +9,12 @@ by side and give the same numbers.
 
 from __future__ import annotations
 
-import os
-import signal
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from functools import partial
 from itertools import groupby
-from multiprocessing import active_children, get_context, parent_process
-from threading import Thread
 from typing import Any
 
 import pandas as pd
@@ -44,7 +38,7 @@ from forecasting.metrics import score
 from forecasting.prophet_forecaster import ProphetForecaster
 from pipeline.backtest_weather import forecasts_as_issued, fused_temperature, temperatures_by_day
 from pipeline.errors import PipelineError
-from security.errors import GridwardError
+from pipeline.side_by_side import in_processes
 
 SHORTEST_HORIZON = pd.Timedelta(hours=1)
 LONGEST_HORIZON = pd.Timedelta(days=7)
@@ -61,7 +55,6 @@ ORIGIN = "origin"
 COLUMNS = (ORIGIN, TIMESTAMP, ACTUAL_MW, FORECAST_MW, *QUANTILE_COLUMNS)
 
 Progress = Callable[[str, float], None]
-_ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
 
 @dataclass(frozen=True)
@@ -256,83 +249,16 @@ def _in_turn(source: BacktestInput, orders: Sequence[MonthOrder], progress: Prog
 
 
 def _side_by_side(source: BacktestInput, orders: Sequence[MonthOrder], progress: Progress, jobs: int) -> list[pd.DataFrame]:
-    """Every order in one of `jobs` processes, each given the source once. What fails first, or Ctrl-C, ends them all."""
-    others = set(active_children())
-    total, done = sum(len(order.days) for order in orders), 0
+    total = sum(len(order.days) for order in orders)
     progress(f"{len(orders)} months, {jobs} at a time", 0.0)
-    pool = ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=_take, initargs=(source,))
-    try:
-        with _for_workers():
-            working = [pool.submit(_work, order) for order in orders]
-        answers = []
-        # In order of the months, so that of several refusals always the same one is told.
-        for order, future in zip(orders, working, strict=True):
-            answers.append(_answer(future.result()))
+    answers, done = [], 0
+    with closing(in_processes(_month_in_silence, source, orders, jobs)) as working:
+        for order, answer in zip(orders, working, strict=True):
+            answers.append(answer)
             done += len(order.days)
             progress(f"{order.days[0]:%Y-%m} is done", done / total)
-        return answers
-    except BrokenProcessPool:
-        raise PipelineError("a month's process ended before its time", mend="give fewer --jobs, each needs memory") from None
-    finally:
-        if done < total:
-            for process in set(active_children()) - others:
-                process.terminate()
-        pool.shutdown(cancel_futures=True)
+    return answers
 
 
-@dataclass(frozen=True)
-class _Refusal:
-    """An error on its way between processes: those with arguments of their own cannot be sent as they are."""
-
-    kind: type[GridwardError]
-    facts: dict[str, Any]
-
-
-# What a worker process was given when it began.
-_GIVEN: list[BacktestInput] = []
-
-
-def _take(source: BacktestInput) -> None:
-    _GIVEN.append(source)
-    Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    """Were the parent killed, nobody would ever end this process."""
-    parent = parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
-
-
-def _work(order: MonthOrder) -> pd.DataFrame | _Refusal:
-    try:
-        return forecast_month(_GIVEN[0], order, lambda _stage, _days: None)
-    except GridwardError as error:
-        return _Refusal(type(error), vars(error))
-
-
-def _answer(answer: pd.DataFrame | _Refusal) -> pd.DataFrame:
-    if isinstance(answer, _Refusal):
-        error = answer.kind.__new__(answer.kind)
-        vars(error).update(answer.facts)
-        raise error
-    return answer
-
-
-@contextmanager
-def _for_workers() -> Iterator[None]:
-    """Processes that are started meanwhile compute on one thread and are deaf to Ctrl-C.
-
-    A terminal's Ctrl-C reaches them all; the one that started the others hears it and ends them, in silence.
-    """
-    before = {name: os.environ[name] for name in _ONE_THREAD if name in os.environ}
-    os.environ.update(_ONE_THREAD)
-    heard = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, heard)
-        for name in _ONE_THREAD:
-            del os.environ[name]
-        os.environ.update(before)
+def _month_in_silence(source: BacktestInput, order: MonthOrder) -> pd.DataFrame:
+    return forecast_month(source, order, lambda _stage, _days: None)
