@@ -1,4 +1,4 @@
-"""Every forecaster on the yardstick (benchmarks/yardstick.py): `python -m benchmarks.accuracy [--year 2014]`.
+"""Every forecaster on the yardstick (benchmarks/yardstick.py): `python -m benchmarks.accuracy [--year 2014] [--only NAME]`.
 
 Each runs in a process of its own, on one thread. CPU seconds and milliseconds; settings were chosen on 2013 only.
 """
@@ -40,10 +40,12 @@ def table_row(name: str, weather: str, found: dict[str, float]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--year", type=int, default=2014)
-    year = parser.parse_args().year
+    parser.add_argument("--only", choices=tuple(MAKERS))
+    given = parser.parse_args()
+    year = given.year
     print(f"Victoria {year}, day ahead, refitted monthly; CPU time of one thread\n\n{HEADER}")
     covers = []
-    for name in MAKERS:
+    for name in [given.only] if given.only else MAKERS:
         for weather, found in alone(measured, name, year).items():
             print(table_row(name, weather, found), flush=True)
             covers.append(f"| {name} | {weather} | {' | '.join(f'{found[kind]:.1f}' for kind in KINDS)} |")
