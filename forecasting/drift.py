@@ -2,7 +2,7 @@
 
 A one-sided CUSUM (Page 1954) of the daily mean error, prewhitened: the error of one day leans on the day before's. Centre,
 memory and scale are learned on days before the watch begins, best a whole year: what a utility calls an unusual run of
-days, a heat wave for one, has to be in them. The control limit is 2.5 times the largest sum of that time (a trial limit of
+days, a heat wave for one, has to be in them. The control limit is 3 times the largest sum of that time (a trial limit of
 phase I; Montgomery, "Statistical Quality Control", section 6.2).
 """
 
@@ -18,7 +18,7 @@ from forecasting.errors import TooLittleHistory
 MAD_TO_SIGMA = 1.4826
 ALLOWANCE = 0.5
 LOWEST_LIMIT = 10.0
-LIMIT_OVER_LEARNED = 2.5
+LIMIT_OVER_LEARNED = 3.0
 NEEDED_DAYS = 14
 
 
@@ -59,7 +59,7 @@ def cusum(daily_error_percent: pd.Series, learn_until: pd.Timestamp) -> pd.DataF
 
 
 def control_limit(sums: pd.DataFrame, learn_until: pd.Timestamp) -> pd.Series:
-    """Where an alarm is raised, for `over` and `under`: 2.5 times the largest sum up to `learn_until`, and 10 at least."""
+    """Where an alarm is raised, for `over` and `under`: 3 times the largest sum up to `learn_until`, and 10 at least."""
     limits: pd.Series = (sums.loc[:learn_until].max() * LIMIT_OVER_LEARNED).clip(lower=LOWEST_LIMIT)
     return limits
 
