@@ -12,8 +12,6 @@ from data.schema import DEMAND_MW, Array, Flags, Integers, Utility
 
 # Four same weekdays before the latest whole day that can be known, whatever the lead.
 LOOKBACK_DAYS = 36
-# And before each of the last two weeks, which a forecast is held against.
-WINDOW_DAYS = LOOKBACK_DAYS + 16
 
 
 @dataclass(frozen=True)
@@ -92,10 +90,15 @@ def closure_slot(utility: Utility) -> int:
     return int(pd.Timedelta(hours=utility.gate_closure.hour, minutes=utility.gate_closure.minute) // utility.step)
 
 
+def window_days(utility: Utility) -> int:
+    """How far back a forecast reads: what it needs, also for each of the last two known weeks, which it is held against."""
+    return LOOKBACK_DAYS + 15 + utility.lead_days
+
+
 def known_until_gate(frame: pd.DataFrame, utility: Utility, day: date) -> pd.DataFrame:
-    """The last 52 days before `day` and the day itself, demand blanked from the day's gate closure on."""
+    """The days before `day` that its forecast reads and the day itself, demand blanked from the day's gate closure on."""
     end = utility.day_index(day)[-1]
-    start = utility.day_index(day - timedelta(days=WINDOW_DAYS))[0]
+    start = utility.day_index(day - timedelta(days=window_days(utility)))[0]
     window = frame.loc[start:end].copy()
     known_from = pd.DatetimeIndex(window.index) + utility.step + utility.demand_delay
     window.loc[known_from > utility.gate_closure_of(day), DEMAND_MW] = np.nan

@@ -22,7 +22,7 @@ import pandas as pd
 
 from data.schema import TEMPERATURE_C, Array, Integers, Utility
 from forecasting import day_table
-from forecasting.day_grid import LOOKBACK_DAYS, WINDOW_DAYS, bridged
+from forecasting.day_grid import LOOKBACK_DAYS, bridged, window_days
 from forecasting.day_table import DayTable, Driver, fold_demand
 from forecasting.departure_member import DepartureMember
 from forecasting.errors import TooLittleHistory
@@ -138,7 +138,7 @@ class EnsembleForecaster:
         return self
 
     def predict(self, known: pd.DataFrame, day: date) -> pd.DataFrame:
-        """Forecast local day `day`; `known` as in forecasting.forecaster, 36 days back at least, 52 to adapt."""
+        """Forecast local day `day`; `known` as in forecasting.forecaster, 36 days back at least, `window_days` to adapt."""
         return self._forecast(self._asked(known, day), day)
 
     def predict_explained(self, known: pd.DataFrame, day: date) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -185,7 +185,10 @@ class EnsembleForecaster:
 
     def _asked(self, known: pd.DataFrame, day: date) -> Asked:
         """What the members say of the day, and what they achieved on the days before it."""
-        first, last = self.utility_.day_index(day - timedelta(days=WINDOW_DAYS))[0], self.utility_.day_index(day)[-1]
+        first, last = (
+            self.utility_.day_index(day - timedelta(days=window_days(self.utility_)))[0],
+            self.utility_.day_index(day)[-1],
+        )
         known = known.loc[first:last]
         covered_from = known.index[0].tz_convert(self.utility_.zone).date() + timedelta(days=LOOKBACK_DAYS)
         if day < covered_from:

@@ -11,7 +11,7 @@ import pandas as pd
 
 from data.schema import ISSUED_AT, PROVIDER, TEMPERATURE_C, TIMESTAMP, VALID_AT, Array, Flags, Integers, Utility
 from data.weather_fusion import LONGEST_GAP, Profiles, fuse, known_at_gate_closures
-from forecasting.day_grid import WINDOW_DAYS
+from forecasting.day_grid import window_days
 
 # A year tells how wrong forecasts are in every season.
 FORECASTS_LEARNED = pd.Timedelta(days=365)
@@ -118,5 +118,5 @@ def forecasts_as_issued(
 
 
 def _window(utility: Utility, day: date) -> pd.DatetimeIndex:
-    start = utility.day_index(day - timedelta(days=WINDOW_DAYS))[0]
+    start = utility.day_index(day - timedelta(days=window_days(utility)))[0]
     return pd.date_range(start, utility.day_index(day)[-1], freq=utility.step, name=TIMESTAMP)

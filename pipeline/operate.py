@@ -9,7 +9,7 @@ from datetime import date, timedelta
 import pandas as pd
 
 from data.schema import DEMAND_MW, VALID_AT, days_between
-from forecasting.day_grid import WINDOW_DAYS
+from forecasting.day_grid import window_days
 from pipeline import registry
 from pipeline.database import transaction
 from pipeline.ingest import Readings
@@ -94,7 +94,7 @@ def _run_days(
 
 def _around(readings: Readings, days: list[date]) -> Readings:
     """The readings that forecasts of these days can need: a tenth of the rows to search each day."""
-    start = readings.utility.day_index(days[0] - timedelta(days=WINDOW_DAYS + 1))[0]
+    start = readings.utility.day_index(days[0] - timedelta(days=window_days(readings.utility) + 1))[0]
     end = readings.utility.day_index(days[-1])[-1]
     nearby = readings.weather[(readings.weather[VALID_AT] >= start) & (readings.weather[VALID_AT] <= end)]
     return replace(readings, weather=nearby)

@@ -17,7 +17,7 @@ from data.provenance import ForecastRecord, record_forecast, source_list
 from data.schema import DEMAND_MW, VALID_AT, Utility
 from data.training_set import with_forecast
 from data.weather_fusion import exclude, known_at
-from forecasting.day_grid import LOOKBACK_DAYS, WINDOW_DAYS
+from forecasting.day_grid import LOOKBACK_DAYS, window_days
 from forecasting.ensemble import EnsembleForecaster
 from forecasting.forecaster import FORECAST_MW
 from pipeline.database import transaction
@@ -72,7 +72,7 @@ def forecast_day(
     demand = _demand_known(readings, day)
     gate = utility.gate_closure_of(day)
     index = utility.day_index(day)
-    start = utility.day_index(day - timedelta(days=WINDOW_DAYS))[0]
+    start = utility.day_index(day - timedelta(days=window_days(utility)))[0]
     nearby = readings.weather[(readings.weather[VALID_AT] >= start) & (readings.weather[VALID_AT] <= index[-1])]
     wide = known_at(nearby, gate, start, index[-1], utility.step)
     chosen, weather, sources = model, str(model.contract.policy), list[str]()
@@ -135,7 +135,7 @@ def _demand_known(readings: Readings, day: date) -> pd.Series:
     if not first <= day <= last:
         raise refusal
     gate = readings.utility.gate_closure_of(day)
-    start = readings.utility.day_index(day - timedelta(days=WINDOW_DAYS))[0]
+    start = readings.utility.day_index(day - timedelta(days=window_days(readings.utility)))[0]
     demand = demand_as_of(readings.demand.loc[start:gate], gate)
     if demand.empty or gate - demand.index[-1] > OLDEST_DEMAND:
         raise refusal

@@ -10,7 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from data.schema import DEMAND_MW, TEMPERATURE_C, TIMESTAMP, Utility
-from forecasting.day_grid import WINDOW_DAYS, known_until_gate
+from forecasting.day_grid import known_until_gate, window_days
 from forecasting.day_table import DayTable, build
 
 # With days around which daylight saving moves: by an hour, by half an hour, at midnight, or not at all.
@@ -42,7 +42,7 @@ def questions(draw: st.DrawFn) -> tuple[Utility, date, bool]:
 
 
 def frame_for(utility: Utility, day: date, on_utc_hours: bool, days_after: int = 3) -> pd.DataFrame:
-    first = utility.day_index(day - timedelta(days=WINDOW_DAYS + 1))[0]
+    first = utility.day_index(day - timedelta(days=window_days(utility) + 1))[0]
     last = utility.day_index(day + timedelta(days=days_after))[-1]
     start = first.floor("h") if on_utc_hours else first
     index = pd.date_range(start, last, freq=utility.step, name=TIMESTAMP)

@@ -10,7 +10,6 @@ import pytest
 
 from data.schema import DEMAND_MW, TEMPERATURE_C, TIMESTAMP, Utility
 from forecasting.day_grid import (
-    WINDOW_DAYS,
     DayGrid,
     bridged,
     filled_from_the_day_before,
@@ -18,6 +17,7 @@ from forecasting.day_grid import (
     gate_slot,
     known_at_gates,
     known_until_gate,
+    window_days,
 )
 
 HOUR = pd.Timedelta(hours=1)
@@ -100,7 +100,7 @@ def test_what_is_known_until_the_gate_ends_with_the_day_and_hides_demand_after_t
     day = date(2013, 5, 28)
     window = known_until_gate(FRAME, UTC, day)
     assert window.index[-1] == UTC.day_index(day)[-1]
-    assert len(window) == 24 * (WINDOW_DAYS + 1)
+    assert len(window) == 24 * (window_days(UTC) + 1)
     assert window[DEMAND_MW].last_valid_index() == pd.Timestamp("2013-05-27T08:00Z")
     assert window[TEMPERATURE_C].notna().all()
 
