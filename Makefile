@@ -16,10 +16,10 @@ export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test check bench lock clean
+.PHONY: help setup demo serve test check bench bench-trust lock clean
 
 help: ## list these commands
-	@grep -hE '^[a-z-]+:.*?## ' $(MAKEFILE_LIST) | awk 'BEGIN {FS = ":.*?## "} {printf "  make %-8s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*?## ' $(MAKEFILE_LIST) | awk 'BEGIN {FS = ":.*?## "} {printf "  make %-11s %s\n", $$1, $$2}'
 
 setup: $(DEV_READY) ## install everything, run and development, at pinned hashes, into .venv
 
@@ -43,6 +43,9 @@ check: $(DEV_READY) ## format, lint, types, import contracts, tests with branch 
 bench: $(RUN_READY) $(PEERS_READY) ## print every figure the README quotes, and the peers' beside them
 	$(BIN)/python -m benchmarks.accuracy
 	$(BIN)/python -m benchmarks.peers_table
+
+bench-trust: $(RUN_READY) ## print what the weather watch does under every lie, against its bars (25 minutes of two cores)
+	$(BIN)/python -m benchmarks.trust --jobs 2 --json var/bench-trust.json
 
 lock: $(DEV_READY) ## pin the requirements anew, with hashes and without any index address
 	$(BIN)/python -m pip install --quiet uv

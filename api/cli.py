@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from api.commands import audit, backtest, case_study, service, snapshots, station, train
+from api.commands import audit, backtest, case_study, fuse, service, snapshots, station, train
 from security.errors import GridwardError
 
 _LOG = logging.getLogger("gridward.cli")
@@ -28,12 +28,15 @@ for _command in (
     case_study.case_study,
     backtest.backtest,
     train.train,
+    fuse.fuse,
     service.serve,
     service.token,
     station.forecast,
     station.models,
     station.providers,
     station.revoke,
+    station.readmit,
+    station.trust,
     station.retrain,
 ):
     app.command()(_command)

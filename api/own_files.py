@@ -50,7 +50,7 @@ def read_own_files(demand: Path, weather: Sequence[str], timezone: str | None, h
     if timezone is None:
         raise typer.BadParameter("--demand needs --timezone, the utility's IANA zone")
     zone, gate = zone_named(timezone), _clock(gate_closure)
-    named = _named_files(weather)
+    named = named_files(weather)
     demand_file = read_demand(demand)
     weather_files = {name: read_weather(path, name) for name, path in named.items()}
     local = pd.DatetimeIndex(demand_file.frame.index).tz_convert(zone)
@@ -83,7 +83,8 @@ def _clock(text: str) -> time:
         raise typer.BadParameter(f"--gate-closure {text!r} is no time of day: write it as 09:00") from None
 
 
-def _named_files(weather: Sequence[str]) -> dict[str, Path]:
+def named_files(weather: Sequence[str]) -> dict[str, Path]:
+    """The files of `NAME=FILE` options by name. Raises BadParameter for anything else, and for a name given twice."""
     named: dict[str, Path] = {}
     for item in weather:
         name, equals, path = item.partition("=")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from security.errors import GridwardError
 
 
@@ -30,6 +32,27 @@ class ReportRefused(DataError):
     def __init__(self, problem: str, *, provider: str, reason: str, mend: str = "") -> None:
         self.provider = provider
         self.reason = reason
+        super().__init__(problem, where=f"provider {provider}", mend=mend)
+
+
+ProviderReason = Literal[
+    "revoked", "forbidden", "timeout", "unreachable", "http_status", "redirected", "too_large", "truncated", "bad_type",
+    "malformed", "wrong_unit", "wrong_place", "out_of_physics", "from_the_future", "replayed", "stale", "unexpected",
+]  # fmt: skip
+
+
+class ProviderFailed(DataError):
+    """A weather provider gave no usable answer: `provider`, `reason` (docs/providers.md), `url` without secrets, and
+    `payload`, the bytes that were refused (empty when none were read).
+    """
+
+    def __init__(
+        self, problem: str, *, provider: str, reason: ProviderReason, mend: str, url: str = "", payload: bytes = b""
+    ) -> None:
+        self.provider = provider
+        self.reason = reason
+        self.url = url
+        self.payload = payload
         super().__init__(problem, where=f"provider {provider}", mend=mend)
 
 

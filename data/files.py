@@ -11,7 +11,7 @@ Control: AML.T0059 (erode dataset integrity), OWASP ML01 (input manipulation).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import gcd
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-import pyarrow as pa
 
 from data.errors import FileRefused
 from data.schema import (
@@ -48,6 +47,7 @@ _KELVIN = (1, -273.15)
 _TEMPERATURE = Quantity(
     {TEMPERATURE_C: (1, 0), "temperature_f": _FAHRENHEIT, "temperature_k": _KELVIN}, -90, 60, "°C", (ISSUED_AT,)
 )
+_HISTORY = replace(_TEMPERATURE, any_value=True)
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,12 +78,30 @@ class WeatherFile:
 
 
 @dataclass(frozen=True, eq=False)
+class WeatherHistory:
+    """What a provider said of the past, lies included.
+
+    temperature_c: [°C] on the full UTC grid from its first to its last row, NaN where it said nothing or no number; a
+    number that no thermometer shows stands as it was given. unreadable: cells of text or NaN.
+    """
+
+    temperature_c: pd.Series
+    step: pd.Timedelta
+    unreadable: int
+    ignored_columns: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
 class _Table:
-    """The cells of a file as arrays, in file order: element i stands in row i + 2. NaN and NaT where empty."""
+    """The cells of a file as arrays, in file order: element i stands in row i + 2. NaN and NaT where empty.
+
+    filled: whether a value stands there, be it NaN.
+    """
 
     path: str
     times: Times
     values: Numbers
+    filled: npt.NDArray[np.bool_]
     issued: Times
     ignored: tuple[str, ...]
 
@@ -119,10 +137,7 @@ def read_weather(path: Path, provider: str) -> WeatherFile:
     """
     table = _read_table(path, _TEMPERATURE)
     step = _regular_step(table)
-    ended = table.times + step.to_timedelta64()
-    issued = np.where(np.isnat(table.issued), ended, table.issued)
-    keys = pd.DataFrame({ISSUED_AT: issued, VALID_AT: table.times})
-    _refuse_duplicates(keys, table, "keep one row a time; forecasts need their own issue time in a column issued_at")
+    keys = _issues(table, step)
     frame = pd.DataFrame(
         {
             PROVIDER: pd.Series(provider, index=keys.index, dtype="str"),
@@ -134,6 +149,26 @@ def read_weather(path: Path, provider: str) -> WeatherFile:
     known = frame[~np.isnan(table.values)].sort_values([VALID_AT, ISSUED_AT], ignore_index=True)
     foresight = not bool((known[ISSUED_AT] < known[VALID_AT] + step).any())
     return WeatherFile(known, step, foresight, table.ignored)
+
+
+def read_weather_history(path: Path) -> WeatherHistory:
+    """Read what was measured from a weather file for judging it: no VALUE refuses the file, since it may be the attack.
+
+    Everything else is as in `read_weather`. Forecasts do not count; of several issues of a measurement the first does, so
+    that what is rewritten later hides nothing. Raises FileRefused, naming file, row and mend.
+    """
+    table = _read_table(path, _HISTORY)
+    step = _regular_step(table)
+    keys = _issues(table, step)
+    realised = (keys[ISSUED_AT] >= keys[VALID_AT] + step).to_numpy()
+    if not realised.any():
+        mend = "give what was measured: rows without issued_at, or issued when their interval had ended"
+        raise FileRefused("holds forecasts only", path=table.path, mend=mend)
+    said = keys.assign(**{TEMPERATURE_C: table.values})[realised].sort_values([VALID_AT, ISSUED_AT])
+    first = said.drop_duplicates(VALID_AT).set_index(VALID_AT)[TEMPERATURE_C].tz_localize("UTC")
+    grid = pd.date_range(first.index[0], first.index[-1], freq=step, unit="us", name=TIMESTAMP)
+    unreadable = int((realised & table.filled & np.isnan(table.values)).sum())
+    return WeatherHistory(first.reindex(grid), step, unreadable, table.ignored)
 
 
 def find_step(times: Times) -> pd.Timedelta:
@@ -150,25 +185,38 @@ def _read_table(path: Path, quantity: Quantity) -> _Table:
     with np.errstate(over="ignore"):
         values = columns[unit].to_numpy() * factor + shift
     issued = columns[ISSUED_AT].to_numpy() if ISSUED_AT in columns else np.full(times.shape, _NO_TIME)
-    table = _Table(str(path), times, values, issued, ignored)
-    _check_cells(table, columns[unit], unit, quantity)
+    table = _Table(str(path), times, values, ~columns[unit].is_null().to_numpy(), issued, ignored)
+    _check_cells(table, unit, quantity)
     return table
 
 
-def _check_cells(table: _Table, raw: pa.ChunkedArray, unit: str, quantity: Quantity) -> None:
+def _check_cells(table: _Table, unit: str, quantity: Quantity) -> None:
     if not len(table.times):
         raise FileRefused("a header and no rows", path=table.path, row=1, mend="write at least two rows")
-    known = ~raw.is_null().to_numpy()
     for name, times in ((TIMESTAMP, table.times), (ISSUED_AT, table.issued)):
         outside = (times < FIRST_TIME) | (times >= LAST_TIME)
         table.refuse_first(outside, f"{name} is not between 1980 and 2099", "check the year")
     table.refuse_first(np.isnat(table.times), "no timestamp", "give every row its time")
-    table.refuse_first(known & ~np.isfinite(table.values), f"{unit} is NaN or infinite", "leave it empty where unknown")
+    if not quantity.any_value:
+        _check_values(table, unit, quantity)
+    if not table.filled.any():
+        raise FileRefused(f"column {unit} holds no value", path=table.path, mend="check the export")
+
+
+def _check_values(table: _Table, unit: str, quantity: Quantity) -> None:
+    endless = table.filled & ~np.isfinite(table.values)
+    table.refuse_first(endless, f"{unit} is NaN or infinite", "leave it empty where unknown")
     absurd = (table.values < quantity.lowest) | (table.values > quantity.highest)
     bounds = f"{quantity.lowest:g} to {quantity.highest:g} {quantity.symbol}"
     table.refuse_first(absurd, f"{unit} is outside {bounds}", "check the unit, or leave it empty where unknown")
-    if not known.any():
-        raise FileRefused(f"column {unit} holds no value", path=table.path, mend="check the export")
+
+
+def _issues(table: _Table, step: pd.Timedelta) -> pd.DataFrame:
+    """Columns issued_at and valid_at of each row, naive UTC; a row without issue time was issued when its interval ended."""
+    issued = np.where(np.isnat(table.issued), table.times + step.to_timedelta64(), table.issued)
+    keys = pd.DataFrame({ISSUED_AT: issued, VALID_AT: table.times})
+    _refuse_duplicates(keys, table, "keep one row a time; forecasts need their own issue time in a column issued_at")
+    return keys
 
 
 def _regular_step(table: _Table) -> pd.Timedelta:

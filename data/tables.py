@@ -35,13 +35,18 @@ Columns = tuple[dict[str, pa.ChunkedArray], tuple[str, ...]]  # by name, in file
 
 @dataclass(frozen=True)
 class Quantity:
-    """What a file may hold: value column -> (factor, shift) into the first one's unit, and physical bounds in it."""
+    """What a file may hold: value column -> (factor, shift) into the first one's unit, and physical bounds in it.
+
+    any_value: a value that is no number, or out of bounds, is a finding about that cell and not about the file; text is
+    read as NaN.
+    """
 
     units: Mapping[str, tuple[float, float]]
     lowest: float
     highest: float
     symbol: str
     optional: tuple[str, ...] = ()
+    any_value: bool = False
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -145,7 +150,8 @@ def _read_csv(path: Path, quantity: Quantity) -> Columns:
     read_fields = itemgetter(*places.values())
     while batch := [read_fields(fields) for fields in islice(rows, _BATCH_ROWS)]:
         for name, texts in zip(places, zip(*batch, strict=True), strict=True):
-            chunks[name].append(_parsed(texts, kinds[name], name=name, path=path, first_row=first_row))
+            numbers = _without_text(texts) if quantity.any_value and name in quantity.units else texts
+            chunks[name].append(_parsed(numbers, kinds[name], name=name, path=path, first_row=first_row))
         first_row += len(batch)
         _refuse_too_many(first_row - 2, path)
     return {name: pa.chunked_array(parts, kinds[name]) for name, parts in chunks.items()}, ignored
@@ -190,6 +196,12 @@ def _parsed(texts: Sequence[str], kind: pa.DataType, *, name: str, path: Path, f
     else:
         problem, mend = "is not an ISO 8601 time", "write it as 2014-01-31T18:30:00+11:00"
     raise FileRefused(f"{name} {shown(text)} {problem}", path=str(path), row=first_row + place, mend=mend)
+
+
+def _without_text(texts: Sequence[str]) -> list[str]:
+    """The same with NaN for what is neither empty nor a number. Readings repeat: each spelling is tried once."""
+    broken = {text for text in set(texts) if text and not _parses(text, pa.float64())}
+    return ["nan" if text in broken else text for text in texts]
 
 
 def _parses(text: str, kind: pa.DataType) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
@@ -24,9 +23,9 @@ from api.own_files import (
     read_own_files,
     refuse_stray_options,
 )
+from api.written_files import require_folder, write_whole
 from data.datasets import load_victoria
 from data.schema import AVAILABLE_AT, DEMAND_MW, ISSUED_AT, PROVIDER, TEMPERATURE_C, VALID_AT
-from pipeline.errors import PipelineError
 
 if TYPE_CHECKING:
     from pipeline.backtest import BacktestInput
@@ -73,8 +72,8 @@ def backtest(  # noqa: PLR0913, PLR0917 (one parameter an option; only typer cal
     if end < start:
         raise typer.BadParameter("--end lies before --start")
     ahead = _span(horizon)
-    _require_folder(out, "--out")
-    _require_folder(report, "--report")
+    require_folder(out, "--out")
+    require_folder(report, "--report")
     with progress(quiet=as_json) as tell:
         tell("reading", -1)
         own = read_own_files(demand, weather or [], timezone, holidays, gate_closure) if demand else None
@@ -83,10 +82,10 @@ def backtest(  # noqa: PLR0913, PLR0917 (one parameter an option; only typer cal
         source = _source(own)
         result = run(source, start.date(), end.date(), forecaster.value, tell, jobs=jobs or usable_cores(), horizon=ahead)
         if out is not None:
-            _write_whole(out, lambda draft: _write_predictions(result.predictions, draft))
+            write_whole({out: lambda draft: _write_predictions(result.predictions, draft)})
         if report is not None:
             tell("writing the report", -1)
-            _write_whole(report, lambda draft: write_report(result, source, draft))
+            write_whole({report: lambda draft: write_report(result, source, draft)})
     notes = [*result.notes, *(own.notes if own else ())]
     written = {"predictions": out, "report": report}
     if as_json:
@@ -138,18 +137,6 @@ def _source(own: OwnFiles | None) -> BacktestInput:
         TEMPERATURE_C: dataset.temperature_c.to_numpy(),
     }
     return BacktestInput(dataset.utility, demand, pd.DataFrame(realised), perfect_foresight=(_EMBEDDED,))
-
-
-def _require_folder(path: Path | None, option: str) -> None:
-    if path is not None and not path.parent.is_dir():
-        raise PipelineError("the folder does not exist", where=str(path), mend=f"make it first, or choose another {option}")
-
-
-def _write_whole(path: Path, write: Callable[[Path], None]) -> None:
-    """Write beside, then rename: nobody finds half a file."""
-    draft = path.with_name(f".{path.name}.draft")
-    write(draft)
-    draft.replace(path)
 
 
 def _write_predictions(predictions: pd.DataFrame, path: Path) -> None:

@@ -81,14 +81,16 @@ class Event:
         return f"{self.text} {when.day} {when:%b}"
 
 
-def svg(draw: Callable[[Figure, dict[str, Any]], None], content: dict[str, Any], size_pt: tuple[int, int]) -> str:
-    """One figure as an inline SVG element of this width and height [pt]."""
+def svg(
+    draw: Callable[[Figure, dict[str, Any]], None], content: dict[str, Any], size_pt: tuple[int, int], name: str = ""
+) -> str:
+    """One figure as an inline SVG element of this width and height [pt]; its ids start with `name`, or that of `draw`."""
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(size_pt[0] / 72, size_pt[1] / 72), dpi=72, facecolor="none")
         draw(figure, content)
         text = io.StringIO()
         figure.savefig(text, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
-    return _inlined(text.getvalue(), f"{draw.__name__}-{size_pt[0]}")
+    return _inlined(text.getvalue(), f"{name or draw.__name__}-{size_pt[0]}")
 
 
 def single_axes(figure: Figure, caption: str = "", left: int = 30, right: int = 84) -> Axes:

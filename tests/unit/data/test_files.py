@@ -15,7 +15,7 @@ import pytest
 
 from data import tables
 from data.errors import FileRefused
-from data.files import DemandFile, WeatherFile, find_step, read_demand, read_weather
+from data.files import DemandFile, WeatherFile, WeatherHistory, find_step, read_demand, read_weather, read_weather_history
 
 CONTRACT = (Path(__file__).parents[3] / "docs" / "data-contract.md").read_text(encoding="utf-8")
 HALF_HOUR = pd.Timedelta(minutes=30)
@@ -374,6 +374,111 @@ def test_three_years_of_five_minutes_are_read_in_under_three_seconds(tmp_path: P
     read = read_demand(path)
     assert time.process_time() - started < 3
     assert len(read.frame) == len(index)
+
+
+# Histories, in which a value may be the attack itself
+
+
+def told(tmp_path: Path, *lines: str, header: str = "timestamp,temperature_c") -> WeatherHistory:
+    path = tmp_path / "h.csv"
+    path.write_text(rows(*lines, header=header), encoding="utf-8")
+    return read_weather_history(path)
+
+
+def test_a_history_is_a_regular_series_with_its_gaps(tmp_path: Path) -> None:
+    read = told(tmp_path, f"{DAY}19:30Z,4,x", f"{DAY}18:00Z,1,x", f"{DAY}18:30Z,,x", header="timestamp,temperature_c,remark")
+
+    assert read.temperature_c.index.equals(pd.date_range(f"{DAY}18:00Z", f"{DAY}19:30Z", freq="30min", unit="us"))
+    assert read.temperature_c.tolist() == pytest.approx([1, np.nan, np.nan, 4], nan_ok=True)
+    assert (read.step, read.unreadable, read.ignored_columns) == (HALF_HOUR, 0, ("remark",))
+
+
+@pytest.mark.parametrize("cell", ["n/a", "12,5", "0x1F", "1_000", "=1+1", "NaN", "-nan", " 12", "21 °C"])
+def test_a_cell_that_holds_no_number_costs_that_cell_alone(tmp_path: Path, cell: str) -> None:
+    read = told(tmp_path, f"{DAY}18:00Z,20", f'{DAY}18:30Z,"{cell}"', f"{DAY}19:00Z,22", f"{DAY}19:30Z,")
+
+    assert read.temperature_c.tolist() == pytest.approx([20, np.nan, 22, np.nan], nan_ok=True)
+    assert read.unreadable == 1
+
+
+@pytest.mark.parametrize(("cell", "value"), [("95", 95), ("-300.5", -300.5), ("1e999", np.inf), ("-inf", -np.inf)])
+def test_a_number_that_no_thermometer_shows_stands_as_given(tmp_path: Path, cell: str, value: float) -> None:
+    read = told(tmp_path, f"{DAY}18:00Z,20", f"{DAY}18:30Z,{cell}")
+
+    assert read.temperature_c.tolist() == [20, value]
+    assert read.unreadable == 0
+
+
+def test_a_history_of_nothing_but_text_is_taken_in(tmp_path: Path) -> None:
+    read = told(tmp_path, f"{DAY}18:00Z,cold", f"{DAY}18:30Z,warm")
+
+    assert read.temperature_c.isna().all()
+    assert read.unreadable == 2
+
+
+def test_bad_cells_are_counted_across_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tables, "_BATCH_ROWS", 2)
+    read = told(tmp_path, *[f"{DAY}18:{minute:02}Z,{'x' if minute % 20 else 5}" for minute in range(0, 60, 5)])
+
+    assert read.unreadable == 9
+
+
+def test_histories_in_other_units_are_converted_whatever_they_hold(tmp_path: Path) -> None:
+    read = told(tmp_path, f"{DAY}18:00Z,50", f"{DAY}18:30Z,x", f"{DAY}19:00Z,inf", header="timestamp,temperature_f")
+
+    assert read.temperature_c.tolist() == pytest.approx([10, np.nan, np.inf], nan_ok=True)
+
+
+def test_only_realised_values_count_and_of_their_issues_the_first(tmp_path: Path) -> None:
+    read = told(
+        tmp_path,
+        f"{DAY}18:00Z,99,{DAY}06:00Z",
+        f"{DAY}18:00Z,20,",
+        f"{DAY}18:30Z,31,{DAY}21:00Z",
+        f"{DAY}18:30Z,21,{DAY}19:00Z",
+        f"{DAY}19:00Z,x,{DAY}06:00Z",
+        header="timestamp,temperature_c,issued_at",
+    )
+
+    assert read.temperature_c.tolist() == [20, 21]
+    assert read.unreadable == 0
+
+
+def test_bad_cells_of_parquet_are_taken_like_those_of_csv(tmp_path: Path) -> None:
+    numbers = pa.array([float("nan"), 95.0, None])
+    read = read_weather_history(parquet(tmp_path, timestamp=moments(), temperature_c=numbers))
+
+    assert read.temperature_c.tolist() == pytest.approx([np.nan, 95, np.nan], nan_ok=True)
+    assert read.unreadable == 1
+
+
+@pytest.mark.parametrize(
+    ("lines", "row", "phrase"),
+    [
+        ([f"{DAY}18:00Z,1,{DAY}06:00Z", f"{DAY}18:30Z,2,{DAY}06:00Z"], 0, "holds forecasts only"),
+        ([f"{DAY}18:00Z,1,", f"{DAY}18:30Z,2,", f"{DAY}18:30Z,3,"], 4, "the same time as row 3"),
+        ([f"{DAY}18:00Z,,", f"{DAY}18:30Z,,"], 0, "holds no value"),
+        ([f"{DAY}18:00Z,1,", f"{DAY}18:30,2,"], 3, "has no offset from UTC"),
+        ([f"{DAY}18:00Z,1,", "half past six,2,"], 3, "is not an ISO 8601 time"),
+        ([f"{DAY}18:00Z,1,", ",2,"], 3, "no timestamp"),
+        ([f"{DAY}18:00Z,1,", f"{DAY}18:30Z,2,", f"{DAY}18:40Z,3,", f"{DAY}19:10Z,4,"], 4, "mixed steps"),
+        ([], 1, "a header and no rows"),
+    ],
+)
+def test_a_history_that_cannot_be_told_in_time_is_refused(tmp_path: Path, lines: list[str], row: int, phrase: str) -> None:
+    with pytest.raises(FileRefused, match=re.escape(phrase)) as refused:
+        told(tmp_path, *lines, header="timestamp,temperature_c,issued_at")
+
+    assert refused.value.row == row
+    assert refused.value.mend
+    assert re.sub(r"as row \d+$", "as row", phrase) in CONTRACT
+
+
+def test_text_still_refuses_a_file_to_train_on(tmp_path: Path) -> None:
+    content = rows(f"{DAY}18:00Z,1", f"{DAY}18:30Z,x", header="timestamp,temperature_c")
+
+    with pytest.raises(FileRefused, match="is not a number"):
+        weather(tmp_path, content)
 
 
 # The document's own examples

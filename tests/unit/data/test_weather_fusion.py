@@ -15,6 +15,7 @@ from data.weather_fusion import (
     MAD_TO_SIGMA,
     SOURCES,
     UNCERTAINTY_C,
+    Exclusion,
     Profiles,
     bridged,
     exclude,
@@ -177,15 +178,20 @@ def test_without_any_trusted_word_fusing_refuses(trusted: list[str], wide: pd.Da
 
 def test_an_excluded_provider_is_silent_from_its_onset_on_and_kept_before():
     wide = wide_of(a=1.0, b=2.0)
-    cleaned = exclude(wide, {"a": NOON + 10 * HOUR, "unknown": NOON})
+    cleaned = exclude(wide, {"a": Exclusion(NOON + 10 * HOUR), "unknown": Exclusion(NOON)})
     assert cleaned["a"].notna().tolist() == [True] * 10 + [False] * 14
     assert cleaned["b"].equals(wide["b"])
+
+
+def test_a_provider_trusted_again_is_kept_from_that_very_moment_on():
+    cleaned = exclude(wide_of(a=1.0), {"a": Exclusion(NOON + 10 * HOUR, NOON + 12 * HOUR)})
+    assert cleaned["a"].notna().tolist() == [True] * 10 + [False] * 2 + [True] * 12
 
 
 @pytest.mark.parametrize(
     "act",
     [
-        lambda wide: exclude(wide, {"a": NOON}),
+        lambda wide: exclude(wide, {"a": Exclusion(NOON)}),
         lambda wide: fuse(wide, NO_BIAS, BERLIN, ["a", "b"]),
         lambda wide: learn_profiles(wide, BERLIN),
     ],

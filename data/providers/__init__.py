@@ -1,0 +1,1 @@
+"""Weather from services that exist: asked over HTTP, believed no further than docs/providers.md says."""
