@@ -8,7 +8,8 @@ DEV_READY := $(VENV)/.dev-ready
 # Other people's forecasters, only to be measured against: never in the environment that serves.
 PEERS := .venv-peers
 PEERS_READY := $(PEERS)/.peers-ready
-PINNED := -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all:
+# The pins are the whole closure: nothing is left for pip to resolve, nor for a release of today to slip in.
+PINNED := -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: --no-deps
 INSTALL := $(BIN)/python $(PINNED)
 
 # Two test workers, two worlds: a thread each. More would only wait for one another.
@@ -67,6 +68,7 @@ $(VENV)/bin/python:
 $(RUN_READY): $(VENV)/bin/python requirements/run.txt pyproject.toml
 	$(INSTALL) -r requirements/run.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --no-index -e .
+	@$(BIN)/python -m pip check --quiet --disable-pip-version-check
 	@touch $@
 
 $(PEERS_READY): requirements/peers.txt

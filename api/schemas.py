@@ -129,10 +129,20 @@ class ProvidersAnswer(Message):
     providers: list[ProviderAnswer]
 
 
-class RevocationOrder(Message):
-    """Why a provider is revoked; it stands in the audit log."""
+class StandingOrder(Message):
+    """Why a provider's standing is changed; it stands in the audit log."""
 
     reason: str = Field(min_length=1, max_length=500, examples=["values drift from the others since June"])
+
+
+class StandingAnswer(Message):
+    """A change of a provider's standing, decided by a person."""
+
+    provider: str
+    at: datetime
+    from_state: str
+    to_state: str
+    reason: str
 
 
 class Touched(Message):

@@ -37,7 +37,7 @@ from benchmarks.yardstick import ONE_THREAD, alone
 from data.rough_stations import PROVIDERS, STATIONS
 
 ROUGHNESS = {"providers of one city": PROVIDERS, "stations of one utility": STATIONS}
-SEEDS = 14
+SEEDS = 10
 
 
 def settings_of(providers: Sequence[int], roughness: Sequence[float], *, demand: bool) -> list[Setting]:

@@ -4,7 +4,8 @@ Time. Every timestamp is timezone-aware UTC and marks the START of its interval 
 moment a value became known: never before its interval ended for a measurement, before it began for a forecast.
 Local time exists only in `Utility`, for days, gate closures and holidays.
 
-Units. `demand_mw` mean power over the interval [MW]; `temperature_c` [°C]; `energy_mwh` [MWh].
+Units. `demand_mw` mean power over the interval [MW]; `temperature_c` [°C]; `temperature_uncertainty_c` how far off that may
+be for what its sources are and say, one standard deviation [°C], NaN where nobody tells; `energy_mwh` [MWh].
 
 Frames.
     demand   index `timestamp`; columns `demand_mw` (NaN where unknown), `available_at`
@@ -32,6 +33,7 @@ TIMESTAMP = "timestamp"
 DEMAND_MW = "demand_mw"
 TEMPERATURE_C = "temperature_c"
 FORECAST_TEMPERATURE_C = "forecast_temperature_c"
+TEMPERATURE_UNCERTAINTY_C = "temperature_uncertainty_c"
 AVAILABLE_AT = "available_at"
 PROVIDER = "provider"
 ISSUED_AT = "issued_at"

@@ -2,7 +2,7 @@
 
 A snapshot is a folder of two Parquet files under a signed manifest:
 
-    training.parquet   what the model learns from: `demand_mw`, `temperature_c`
+    training.parquet   what the model learns from: see forecasting.forecaster
     readings.parquet   what it was fused from: one column a provider [°C], so that a clean set can be fused anew
 """
 

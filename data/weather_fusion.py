@@ -1,32 +1,42 @@
-"""Several providers' values made one: each freed from its usual bias, then the median of those that are trusted.
+"""Several providers' values made one: each freed from its usual bias, then the weighted consensus of those that are trusted.
 
-A provider's profile is its mean difference from the median of all, by hour of day and season, learned on a baseline period
-that is trusted. The median of n sources stands while fewer than half of them lie.
+A provider's profile is its mean difference from the median of all, by hour of day and season, and its spread is how far it
+usually stands from the middle of the others: both learned on a baseline period that is trusted. Who was close weighs more;
+the consensus (data.trust.consensus) stands while fewer than half of the weight lies.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
 
 from data.errors import NoTrustedWeather
-from data.schema import ISSUED_AT, PROVIDER, TEMPERATURE_C, VALID_AT, Array, Utility
+from data.schema import ISSUED_AT, PROVIDER, TEMPERATURE_C, TEMPERATURE_UNCERTAINTY_C, VALID_AT, Array, Utility
+from data.trust.consensus import UNKNOWN_SPREAD_C, accuracy_weights, fused_of, usual_spread
 
-UNCERTAINTY_C = "uncertainty_c"
 SOURCES = "sources"
 LONGEST_GAP = pd.Timedelta(hours=6)
-# Scales a median absolute deviation to a standard deviation under normality; Rousseeuw & Croux (1993).
-MAD_TO_SIGMA = 1.4826
 
 
 @dataclass(frozen=True)
 class Profiles:
-    """Each provider's usual bias: coefficients of diurnal and seasonal harmonics [°C]."""
+    """Each provider's usual bias: coefficients of diurnal and seasonal harmonics [°C]; spread_c: its usual distance from the
+    middle of the others once that is taken off [°C, 1 σ]. Who has none has no known bias, and `UNKNOWN_SPREAD_C`.
+    """
 
     coefficients: Mapping[str, Array]
+    spread_c: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Exclusion:
+    """What a provider said of these times is not used: from `since` on, before `until` where it was trusted again (UTC)."""
+
+    since: pd.Timestamp
+    until: pd.Timestamp | None = None
 
 
 def known_at(
@@ -45,7 +55,7 @@ def known_at(
 
 
 def learn_profiles(wide: pd.DataFrame, utility: Utility) -> Profiles:
-    """Profiles of every column of `wide` against the median of all; needs a trusted baseline, best a whole year or more."""
+    """Profile and spread of every column of `wide`; needs a trusted baseline, best a whole year or more."""
     consensus = wide.median(axis=1).to_numpy(dtype=np.float64)
     design = _harmonics(utility.local(pd.DatetimeIndex(wide.index)))
     coefficients = {}
@@ -56,7 +66,8 @@ def learn_profiles(wide: pd.DataFrame, utility: Utility) -> Profiles:
         # A touch of ridge keeps the seasons flat that the baseline has not seen.
         normal = block.T @ block + np.diag([1e-6, *[1.0] * (design.shape[1] - 1)])
         coefficients[str(name)] = np.linalg.solve(normal, block.T @ difference[good])
-    return Profiles(coefficients)
+    corrected = without_bias(wide, Profiles(coefficients), utility).to_numpy(dtype=np.float64)
+    return Profiles(coefficients, {str(name): usual_spread(corrected, number) for number, name in enumerate(wide.columns)})
 
 
 def without_bias(wide: pd.DataFrame, profiles: Profiles, utility: Utility) -> pd.DataFrame:
@@ -68,45 +79,49 @@ def without_bias(wide: pd.DataFrame, profiles: Profiles, utility: Utility) -> pd
 
 
 def fuse(wide: pd.DataFrame, profiles: Profiles, utility: Utility, trusted: Collection[str]) -> pd.DataFrame:
-    """One robust temperature: columns `temperature_c`, `uncertainty_c` (1 σ), `sources` (how many agreed to it).
+    """One robust temperature: columns `temperature_c`, `temperature_uncertainty_c` (1 σ), `sources` (how many agreed to it).
 
-    wide: as `known_at` answers. Short gaps (≤ 6 h) are bridged in a straight line. One source alone has no known
-    uncertainty: NaN. Raises NoTrustedWeather when no trusted provider said anything at all.
+    wide: as `known_at` answers. Short gaps (≤ 6 h) are bridged in a straight line. One source alone is as uncertain as its
+    own spread says. Raises NoTrustedWeather when no trusted provider said anything at all.
     """
-    names = [name for name in wide.columns if name in trusted]
+    # In one order whatever theirs is: sums are the same to the last digit.
+    names = sorted(name for name in wide.columns if name in trusted)
     if not names or not wide[names].notna().to_numpy().any():
         raise NoTrustedWeather(
             "no trusted weather source is left",
             where=f"{wide.index[0]:%Y-%m-%d} to {wide.index[-1]:%Y-%m-%d}",
             mend="readmit a provider, or forecast with the weather-free fallback",
         )
-    corrected = without_bias(wide[names], profiles, utility)
-    centre = corrected.median(axis=1)
-    sources = corrected.notna().sum(axis=1)
-    spread = corrected.sub(centre, axis=0).abs().median(axis=1) * MAD_TO_SIGMA
+    values = without_bias(wide[names], profiles, utility).to_numpy(dtype=np.float64)
+    spread_c = np.array([profiles.spread_c.get(str(name), UNKNOWN_SPREAD_C) for name in names])
+    weights = np.broadcast_to(accuracy_weights(spread_c), values.shape)
+    temperature, uncertainty, sources = fused_of(values, weights, spread_c, doubt_c=np.zeros(len(names)))
     return pd.DataFrame(
         {
-            TEMPERATURE_C: bridged(centre, utility.step),
-            UNCERTAINTY_C: (spread / np.sqrt(sources.clip(lower=1))).where(sources > 1),
+            TEMPERATURE_C: bridged(pd.Series(temperature, wide.index), utility.step),
+            TEMPERATURE_UNCERTAINTY_C: bridged(pd.Series(uncertainty, wide.index), utility.step),
             SOURCES: sources,
         }
     )
 
 
-def bridged(temperature_c: pd.Series, step: pd.Timedelta) -> pd.Series:
+def bridged(by_interval: pd.Series, step: pd.Timedelta) -> pd.Series:
     """The same with gaps of up to six hours bridged in a straight line; longer ones stay whole."""
-    missing = temperature_c.isna()
+    missing = by_interval.isna()
     length = missing.groupby((~missing).cumsum()).transform("sum")
     short = missing & (length <= LONGEST_GAP / step)
-    return temperature_c.where(~short, temperature_c.interpolate(limit_area="inside"))
+    return by_interval.where(~short, by_interval.interpolate(limit_area="inside"))
 
 
-def exclude(wide: pd.DataFrame, excluded_from: Mapping[str, pd.Timestamp]) -> pd.DataFrame:
-    """`wide` without anything that an excluded provider said of times from its onset on."""
+def exclude(wide: pd.DataFrame, excluded: Mapping[str, Exclusion]) -> pd.DataFrame:
+    """`wide` without anything that an excluded provider said of the times it is excluded for."""
     cleaned = wide.copy()
-    for name, onset in excluded_from.items():
+    for name, period in excluded.items():
         if name in cleaned.columns:
-            cleaned.loc[onset:, name] = np.nan
+            withheld = cleaned.index >= period.since
+            if period.until is not None:
+                withheld &= cleaned.index < period.until
+            cleaned.loc[withheld, name] = np.nan
     return cleaned
 
 

@@ -4,7 +4,8 @@
     predict  each member's forecasts of the day and of the last known days
              → weights: those of training, tilted by how much better or worse than usual each recently was
              → correction: a share of what the last days missed by, the share learned in training
-             → quantiles: the spread of such a day × scores, the recent ones counting more (`spread`)
+             → quantiles: the spread of such a day × scores, the recent ones counting more (`spread`), wider with gaps
+               (`gaps`) and where the weather is less certain than usual (`weather_doubt`)
 
 Nothing is kept between two forecasts: all adaptation rests on what `known` holds, so a forecast can be made again at any
 time.
@@ -47,6 +48,7 @@ from forecasting.recent import (
 from forecasting.regimes import weather_bounds
 from forecasting.spread import Spread
 from forecasting.weather_correction import WeatherCorrection
+from forecasting.weather_doubt import usual_uncertainty, widened
 from forecasting.weather_error import WeatherError
 
 MEMBERS: Mapping[str, type[Member]] = {
@@ -94,7 +96,8 @@ class EnsembleForecaster:
     members: names from `MEMBERS` to choose from; seed: makes a fit reproducible.
     Learned: utility_; scale_mw_ and usual_mw_, deviation and mean of demand; names_ of those chosen and members_; weights_
     and usual_error_ of each in training; share_ of recent misses that is corrected; spread_, and sharper_, its part that
-    realised weather leaves; correction_, what to make of forecast temperatures; achieved_ on the last training days.
+    realised weather leaves; correction_, what to make of forecast temperatures; usual_uncertainty_c_ of them (NaN: nobody
+    told); achieved_ on the last training days.
     """
 
     needs_weather = True
@@ -131,6 +134,7 @@ class EnsembleForecaster:
         self.share_ = share_to_correct(missed, carried)
         bounds = weather_bounds(history[TEMPERATURE_C], utility)
         self.spread_ = Spread.learn(missed - self.share_ * carried, table, bounds, utility)
+        self.usual_uncertainty_c_ = usual_uncertainty(history, utility)
         self.sharper_ = float(np.sqrt((missed_seen**2).mean() / max((missed**2).mean(), SMALLEST_ERROR)))
         last = slice(-RECENT_DAYS - utility.lead_days - 1, None)
         spread = self.spread_.of(table, utility)
@@ -197,7 +201,7 @@ class EnsembleForecaster:
             known = self.correction_.corrected(known, day, self.utility_)
         wanted = recent_days(day, self.utility_)
         since_training = [one for one in wanted if self.achieved_.days[-1] < one and covered_from <= one]
-        table = day_table.build(known, self.utility_, [*since_training, day]).in_units_of(self.scale_mw_)
+        table = self._table(known, [*since_training, day])
         prepared = [member.prepared(table) for member in self.members_]
         said = np.stack([member.predict(own) for member, own in zip(self.members_, prepared, strict=True)])
         drawn = (table.drawn_mw - table.level_mw[:, None]) / self.scale_mw_
@@ -210,19 +214,27 @@ class EnsembleForecaster:
         asked = np.array([len(since_training)])
         level_mw = float(table.level_mw[-1])
         level_known = bool(np.isfinite(level_mw))
+        grown = (
+            spread[-1] * self._grown(known, day, covered, weights) if level_known else np.maximum(spread[-1], LEVEL_UNKNOWN)
+        )
         return Asked(
             today=tuple(own.at(asked) for own in prepared),
             level_mw=level_mw if level_known else self.usual_mw_,
             said=said[:, -1],
             weights=weights,
             correction=self.share_ * faded_mean(missed),
-            spread=spread[-1] * self._widened(known, day, covered, weights)
-            if level_known
-            else np.maximum(spread[-1], LEVEL_UNKNOWN),
+            spread=widened(
+                grown,
+                known,
+                day,
+                self.utility_,
+                self.usual_uncertainty_c_,
+                ask=lambda told: self._said(self._table(told, [day]), weights)[0],
+            ),
             levels=self.spread_.levels(missed / achieved.spread),
         )
 
-    def _widened(self, known: pd.DataFrame, day: date, recent: list[date], weights: Array) -> float:
+    def _grown(self, known: pd.DataFrame, day: date, recent: list[date], weights: Array) -> float:
         """How many times larger recent errors would have been with the gaps that today's inputs have; 1 without gaps."""
         gaps = Gaps.of(known, self.utility_, day)
         if not gaps.any() or not recent:
@@ -240,12 +252,18 @@ class EnsembleForecaster:
 
     def _missed(self, known: pd.DataFrame, days: list[date], weights: Array, drawn_in: pd.DataFrame | None = None) -> Array:
         """What the weighted members, told `known`, miss by; relative units, shape (days, slots)."""
-        table = day_table.build(known, self.utility_, days)
+        table = self._table(known, days)
         drawn_mw = table.drawn_mw if drawn_in is None else fold_demand(drawn_in, self.utility_, table.days)
-        scaled = table.in_units_of(self.scale_mw_)
-        said = np.stack([member.predict(member.prepared(scaled)) for member in self.members_])
-        missed: Array = (drawn_mw - table.level_mw[:, None]) / self.scale_mw_ - np.tensordot(weights, said, axes=1)
+        missed: Array = (drawn_mw - table.level_mw[:, None]) / self.scale_mw_ - self._said(table, weights)
         return missed
+
+    def _said(self, table: DayTable, weights: Array) -> Array:
+        """What the weighted members say of the days of a table; relative units, shape (days, slots)."""
+        said = np.stack([member.predict(member.prepared(table)) for member in self.members_])
+        return np.tensordot(weights, said, axes=1)
+
+    def _table(self, known: pd.DataFrame, days: list[date]) -> DayTable:
+        return day_table.build(known, self.utility_, days).in_units_of(self.scale_mw_)
 
 
 def forecaster_named(name: str, seed: int) -> EnsembleForecaster:

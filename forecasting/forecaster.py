@@ -7,6 +7,8 @@ A forecaster sees frames of one shape (`history` to fit, `known` to predict):
              `temperature_c`  realised before the gate closure, forecast after it; NaN where nothing is known
              `forecast_temperature_c`  of `history`, perhaps: what had been forecast of the interval by the gate closure of
                               its own local day; it teaches how far forecasts can be trusted
+             `temperature_uncertainty_c`  perhaps: how far off the temperature may be for what its sources are and say, one
+                              standard deviation; of `history`, that of `forecast_temperature_c`; NaN where nobody tells
 """
 
 from __future__ import annotations

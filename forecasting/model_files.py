@@ -77,6 +77,8 @@ def dump(forecaster: Restorable) -> dict[str, bytes]:
             "spread": packed(forecaster.achieved_.spread),
         },
     }
+    if np.isfinite(forecaster.usual_uncertainty_c_):
+        content["usual_uncertainty_c"] = forecaster.usual_uncertainty_c_
     files = {MODEL_JSON: _json(content)}
     for member in members.values():
         if isinstance(member, LightGBMMember):
@@ -121,6 +123,7 @@ def _load_ensemble(content: Content, files: Mapping[str, bytes]) -> EnsembleFore
     forecaster.share_ = float(content["share"])
     forecaster.sharper_ = float(content["sharper"])
     forecaster.correction_ = _load_correction(content["correction"])
+    forecaster.usual_uncertainty_c_ = float(content.get("usual_uncertainty_c", "nan"))
     spread = content["spread"]
     unknown = (float("nan"),) * 3
     cold, mild, warm = unknown if spread["bounds"] is None else (float(bound) for bound in spread["bounds"])

@@ -6,23 +6,36 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from sqlalchemy import Connection, Engine, event
+from sqlalchemy import Connection, Engine, event, inspect
 from sqlmodel import Session, SQLModel, create_engine
 
 # Imported so that their tables are known when the schema is made.
 from data import provenance, quarantine  # noqa: F401
+from pipeline.errors import DatabaseOutdated
 from security import audit_log, keyring  # noqa: F401
 
 
 def make_engine(url: str, home: Path) -> Engine:
-    """An engine with the schema made. url: SQLAlchemy URL, or empty for SQLite in `home`."""
+    """An engine with the schema made. url: SQLAlchemy URL, or empty for SQLite in `home`.
+
+    Raises DatabaseOutdated for tables that an older Gridward made: nothing alters a table yet (decision 0004).
+    """
     home.mkdir(parents=True, exist_ok=True)
     engine = create_engine(url or f"sqlite:///{home / 'gridward.sqlite'}")
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _durable_and_patient)
         event.listen(engine, "begin", _write_lock_first)
     SQLModel.metadata.create_all(engine)
+    _require_current(engine)
     return engine
+
+
+def _require_current(engine: Engine) -> None:
+    found = inspect(engine)
+    for table in SQLModel.metadata.sorted_tables:
+        missing = set(table.columns.keys()) - {column["name"] for column in found.get_columns(table.name)}
+        if missing:
+            raise DatabaseOutdated(table.name, sorted(missing))
 
 
 @contextmanager

@@ -28,6 +28,25 @@ class DayNotForecastable(PipelineError):
         )
 
 
+class DatabaseOutdated(PipelineError):
+    """The database was made by an older Gridward: `table` lacks `columns`."""
+
+    def __init__(self, table: str, columns: list[str]) -> None:
+        self.table, self.columns = table, columns
+        super().__init__(
+            f"the database is an older Gridward's: table {table} lacks {', '.join(columns)}",
+            mend="build a new station with `gridward train`, and keep the old folder for its audit log",
+        )
+
+
+class StandingKept(PipelineError):
+    """A provider's standing cannot change as it was asked: `provider`, `state`."""
+
+    def __init__(self, provider: str, state: str, problem: str, mend: str) -> None:
+        self.provider, self.state = provider, state
+        super().__init__(problem, where=f"provider {provider}, {state}", mend=mend)
+
+
 class BundleSwapped(IntegrityError):
     """A validly signed bundle stands where another one should: `model_id`."""
 

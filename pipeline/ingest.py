@@ -2,6 +2,7 @@
 
 meter readings → repaired and summed → readings/demand.parquet
 signed reports → levels 0 and 1      → readings/weather.parquet     refused ones → quarantine, with the reason
+weather watch  → levels 1 and 2      → readings/flagged.parquet     values that are kept, and not to be trained on
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ from pipeline.database import transaction
 from pipeline.station import Station
 from security.errors import UnavailableError
 from security.keyring import KeyRecord
+
+FLAGS = "flags"
 
 
 @dataclass(frozen=True)
@@ -121,6 +124,18 @@ def take_weather(station: Station, weather: pd.DataFrame) -> None:
     """Keep a weather frame (data.schema) beside what is there already."""
     station.readings.mkdir(parents=True, exist_ok=True)
     _replace(_with_weather(station, weather))
+
+
+def keep_flags(station: Station, flagged: pd.DataFrame) -> None:
+    """Keep which values may not be used, in place of the former: `provider`, `valid_at`, `flags` (data.trust.readings)."""
+    station.readings.mkdir(parents=True, exist_ok=True)
+    _replace({station.readings / "flagged.parquet": lambda draft: flagged.to_parquet(draft, index=False)})
+
+
+def flagged_values(station: Station) -> pd.DataFrame:
+    """What `keep_flags` kept; no row when nobody has judged yet."""
+    path = station.readings / "flagged.parquet"
+    return pd.read_parquet(path) if path.exists() else pd.DataFrame(columns=[PROVIDER, VALID_AT, FLAGS])
 
 
 def load_readings(station: Station) -> Readings:

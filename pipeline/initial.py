@@ -27,7 +27,7 @@ from pipeline.ingest import (
     take_reports,
     take_weather,
 )
-from pipeline.monitor import judge_providers, record_judgement
+from pipeline.monitor import keep_watch
 from pipeline.registry import ModelRecord
 from pipeline.station import Station
 from pipeline.train import TrainingOrder, train, train_fallback
@@ -101,7 +101,7 @@ def _publish_first(
     station: Station, readings: Readings, policy: WeatherPolicy, seed: int
 ) -> tuple[ModelRecord, ModelRecord | None]:
     as_of = pd.Timestamp(readings.demand.index[-1]) + readings.utility.step
-    record_judgement(station, judge_providers(readings, as_of))
+    keep_watch(station, readings, as_of)
     order = TrainingOrder(policy=policy, as_of=as_of, at=datetime.now(UTC), by="first training", seed=seed)
     main = train(station, readings, order)
     try:

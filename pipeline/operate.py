@@ -14,7 +14,7 @@ from pipeline import registry
 from pipeline.database import transaction
 from pipeline.ingest import Readings
 from pipeline.predict import DayForecast, forecast_day, record
-from pipeline.provider_standings import excluded, standings_at
+from pipeline.provider_standings import exclusions_at
 from pipeline.publish import OpenedModel, open_model
 from pipeline.station import Station
 from pipeline.train import TrainingOrder, train
@@ -87,7 +87,7 @@ def _run_days(
             return False
         gate = readings.utility.gate_closure_of(day).to_pydatetime()
         with transaction(station.engine) as session:
-            refused = excluded(standings_at(session, gate))
+            refused = exclusions_at(session, gate)
         operation.forecasts.append(forecast_day(readings, model, fallback, refused, day))
     return True
 

@@ -14,9 +14,9 @@ import pandas as pd
 from data.errors import NoTrustedWeather
 from data.meters import demand_as_of
 from data.provenance import ForecastRecord, record_forecast, source_list
-from data.schema import DEMAND_MW, VALID_AT, Utility
+from data.schema import DEMAND_MW, TEMPERATURE_C, TEMPERATURE_UNCERTAINTY_C, VALID_AT, Utility
 from data.training_set import with_forecast
-from data.weather_fusion import exclude, known_at
+from data.weather_fusion import Exclusion, exclude, known_at
 from forecasting.day_grid import LOOKBACK_DAYS, window_days
 from forecasting.ensemble import EnsembleForecaster
 from forecasting.forecaster import FORECAST_MW
@@ -58,15 +58,15 @@ def forecast_day(
     readings: Readings,
     model: OpenedModel,
     fallback: OpenedModel | None,
-    excluded_from: Mapping[str, pd.Timestamp],
+    excluded: Mapping[str, Exclusion],
     day: date,
     *,
     explained: bool = False,
 ) -> DayForecast:
     """Forecast local day `day` with nothing known after its gate closure.
 
-    excluded_from: providers refused at that moment. Raises DayNotForecastable, or NoTrustedWeather when there is no
-    fallback either.
+    excluded: providers refused at that moment, and for which times. Raises DayNotForecastable, or NoTrustedWeather when
+    there is no fallback either.
     """
     utility = readings.utility
     demand = _demand_known(readings, day)
@@ -76,17 +76,17 @@ def forecast_day(
     nearby = readings.weather[(readings.weather[VALID_AT] >= start) & (readings.weather[VALID_AT] <= index[-1])]
     wide = known_at(nearby, gate, start, index[-1], utility.step)
     chosen, weather, sources = model, str(model.contract.policy), list[str]()
-    trusted = exclude(exclude(wide, excluded_from), model.contract.excluded_from)
+    trusted = exclude(exclude(wide, excluded), model.contract.excluded)
     try:
-        temperature, heard = temperature_by(model.contract, trusted, utility)
-        _require_forecast_weather(temperature.loc[index[0] :], day)
+        told, heard = temperature_by(model.contract, trusted, utility)
+        _require_forecast_weather(told.loc[index[0] :, TEMPERATURE_C], day)
         sources = [name for name in heard if trusted.loc[index[0] :, name].notna().any()]
     except NoTrustedWeather:
         if fallback is None:
             raise
-        temperature = pd.Series(index=wide.index, dtype=float)
+        told = pd.DataFrame(index=wide.index, columns=[TEMPERATURE_C, TEMPERATURE_UNCERTAINTY_C], dtype=float)
         chosen, weather = fallback, NO_WEATHER
-    known = with_forecast(demand.to_frame(DEMAND_MW), temperature)
+    known = with_forecast(demand.to_frame(DEMAND_MW), told[TEMPERATURE_C], told[TEMPERATURE_UNCERTAINTY_C])
     frame, explanation = _asked(chosen, known, day, explained=explained)
     return DayForecast(
         forecast_id=_name(chosen.model_id, day, weather, sources),

@@ -1,50 +1,74 @@
-"""What is thought of each weather provider, since when and why. Events are added, never changed."""
+"""What is thought of each weather provider, since when and why. Events are added, never changed.
+
+trusted → suspect → quarantined     by the weather watch (`pipeline.monitor`)
+any → revoked                       by an operator (`pipeline.recover`)
+quarantined, revoked → probation    by an operator (`pipeline.readmit`), and from there to trusted again
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from datetime import datetime
 
 import pandas as pd
 from sqlmodel import Field, Session, SQLModel, col, select
 
-from data.weather_trust import TrustEvent, TrustState
+from data.trust.standing import HEARD, TrustEvent, TrustState
+from data.weather_fusion import Exclusion
 from security.keyring import UtcDateTime
 
 SAFETY_MARGIN = pd.Timedelta(days=14)
+WATCH = "weather watch"
 
 
 class StandingEvent(SQLModel, table=True):
-    """One change of a provider's standing. at: decided (UTC); onset: since when its values are not to be used (UTC)."""
+    """One change of a provider's standing. at: decided (UTC); onset: since when its values are not to be used (UTC).
+
+    level: of the check that decided, 0 for a person's decision; statistic: its evidence, as in `data.trust.standing`.
+    """
 
     __tablename__ = "standing_event"
 
     id: int | None = Field(default=None, primary_key=True)
     provider: str = Field(index=True)
     at: datetime = Field(sa_type=UtcDateTime, index=True)
+    from_state: str
     to_state: str
+    level: int
     onset: datetime = Field(sa_type=UtcDateTime)
     by: str
     reason: str
     statistic: float
 
 
-def record_events(session: Session, events: list[TrustEvent]) -> list[StandingEvent]:
-    """Enter what the drift watch decided; what is already there is not entered twice. Answers the new ones."""
-    known = {(event.provider, event.at, event.to_state) for event in session.exec(select(StandingEvent))}
-    fresh = [
-        StandingEvent(
-            provider=event.provider,
-            at=event.at.to_pydatetime(),
-            to_state=event.to_state,
-            onset=event.onset.to_pydatetime(),
-            by="drift watch",
-            reason=event.reason,
-            statistic=event.statistic,
+def record_events(session: Session, events: Sequence[TrustEvent]) -> list[StandingEvent]:
+    """Enter what the weather watch decided; answers the new ones.
+
+    What is already there is not entered twice. Who is not heard any more stays so, whatever the watch says of it when it
+    judges anew with values that came in late: the way back is an operator's.
+    """
+    known = all_events(session)
+    entered = {(event.provider, event.at, event.to_state) for event in known}
+    fresh: list[StandingEvent] = []
+    for event in sorted(events, key=lambda event: event.at):
+        at = event.at.to_pydatetime()
+        words = sorted((other for other in [*known, *fresh] if other.provider == event.provider), key=lambda other: other.at)
+        earlier = [word.to_state for word in words if word.at <= at]
+        if (event.provider, at, event.to_state) in entered or (earlier and earlier[-1] not in HEARD):
+            continue
+        fresh.append(
+            StandingEvent(
+                provider=event.provider,
+                at=at,
+                from_state=event.from_state,
+                to_state=event.to_state,
+                level=event.level,
+                onset=event.onset.to_pydatetime(),
+                by=WATCH,
+                reason=event.reason,
+                statistic=event.statistic,
+            )
         )
-        for event in events
-        if (event.provider, event.at.to_pydatetime(), event.to_state) not in known
-    ]
     session.add_all(fresh)
     session.flush()
     return fresh
@@ -54,7 +78,18 @@ def record_decision(
     session: Session, *, provider: str, to_state: TrustState, at: datetime, onset: datetime, by: str, reason: str
 ) -> StandingEvent:
     """Enter what a person decided."""
-    event = StandingEvent(provider=provider, at=at, to_state=to_state, onset=onset, by=by, reason=reason, statistic=0.0)
+    standing = standings_at(session, at).get(provider)
+    event = StandingEvent(
+        provider=provider,
+        at=at,
+        from_state=standing.to_state if standing is not None else "trusted",
+        to_state=to_state,
+        level=0,
+        onset=onset,
+        by=by,
+        reason=reason,
+        statistic=0.0,
+    )
     session.add(event)
     session.flush()
     return event
@@ -62,10 +97,7 @@ def record_decision(
 
 def standings_at(session: Session, moment: datetime) -> dict[str, StandingEvent]:
     """The last word on each provider that was ever judged, as of `moment`."""
-    events = session.exec(
-        select(StandingEvent).where(StandingEvent.at <= moment).order_by(col(StandingEvent.at), col(StandingEvent.id))
-    )
-    return {event.provider: event for event in events}
+    return {event.provider: event for event in _events_until(session, moment)}
 
 
 def all_events(session: Session) -> list[StandingEvent]:
@@ -73,12 +105,42 @@ def all_events(session: Session) -> list[StandingEvent]:
     return list(session.exec(select(StandingEvent).order_by(col(StandingEvent.at), col(StandingEvent.id))))
 
 
-def excluded(standings: Mapping[str, StandingEvent]) -> dict[str, pd.Timestamp]:
-    """Providers whose values are refused, with the moment from which they are refused backwards.
+def decisions(session: Session) -> list[TrustEvent]:
+    """What persons decided, oldest first: the watch goes on from there."""
+    return [
+        TrustEvent(
+            provider=event.provider,
+            at=pd.Timestamp(event.at),
+            from_state=event.from_state,  # type: ignore[arg-type]  # written from a TrustState
+            to_state=event.to_state,  # type: ignore[arg-type]
+            level=event.level,
+            reason=event.reason,
+            onset=pd.Timestamp(event.onset),
+            statistic=event.statistic,
+        )
+        for event in all_events(session)
+        if event.by != WATCH
+    ]
 
-    A drift is noticed late and its onset estimated late: the safety margin goes before it.
+
+def exclusions_at(session: Session, moment: datetime) -> dict[str, Exclusion]:
+    """Providers whose values are refused as of `moment`, and for which times: one period a provider.
+
+    It begins the safety margin before the earliest onset, since a lie is noticed late and its onset estimated late, and ends
+    with trust regained. Who lied twice is refused from the first onset on (AML.T0020: an attacker does not get a second
+    baseline).
     """
-    refused = ("quarantined", "revoked")
-    return {
-        name: pd.Timestamp(event.onset) - SAFETY_MARGIN for name, event in standings.items() if event.to_state in refused
-    }
+    excluded: dict[str, Exclusion] = {}
+    for event in _events_until(session, moment):
+        known = excluded.get(event.provider)
+        if event.to_state not in HEARD:
+            since = pd.Timestamp(event.onset) - SAFETY_MARGIN
+            excluded[event.provider] = Exclusion(since if known is None else min(since, known.since))
+        elif known is not None and known.until is None:
+            excluded[event.provider] = Exclusion(known.since, pd.Timestamp(event.at))
+    return excluded
+
+
+def _events_until(session: Session, moment: datetime) -> list[StandingEvent]:
+    until = select(StandingEvent).where(StandingEvent.at <= moment)
+    return list(session.exec(until.order_by(col(StandingEvent.at), col(StandingEvent.id))))

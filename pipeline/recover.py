@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -17,15 +17,16 @@ from sqlmodel import Session, col, select
 
 from data.meters import demand_as_of
 from data.provenance import BlastRadius, SnapshotRecord, blast_radius
-from data.schema import DEMAND_MW, providers_of
+from data.schema import DEMAND_MW
 from data.snapshots import Snapshot, restore
+from data.trust.standing import TrustEvent
 from data.weather_fusion import exclude
 from pipeline import registry
 from pipeline.database import transaction
-from pipeline.errors import PipelineError
 from pipeline.ingest import Readings
 from pipeline.monitor import judge_providers
-from pipeline.provider_standings import excluded, record_decision, standings_at
+from pipeline.provider_standings import decisions, exclusions_at, record_decision
+from pipeline.readmit import require_provider
 from pipeline.station import Station, note
 from pipeline.train import TrainingOrder, train_on, weather_known
 from pipeline.weather_policy import draw_contract
@@ -35,7 +36,7 @@ from security.keyring import revoke_keys_of, trusted_keys
 
 @dataclass(frozen=True)
 class Revocation:
-    """What was done about a provider. onset: from when its values are refused; evidence: what the drift watch says."""
+    """What was done about a provider. onset: from when its values are refused; evidence: what the weather watch says."""
 
     provider: str
     at: datetime
@@ -49,13 +50,13 @@ def revoke_provider(
 ) -> Revocation:
     """Revoke a provider's keys and refuse its values from the estimated onset on; answers the blast radius.
 
-    Without a drift found, its values are refused from the safety margin before now on. Raises PipelineError for a name
+    Without a lie found, its values are refused from the safety margin before now on. Raises PipelineError for a name
     nobody delivers under.
     """
-    if provider not in providers_of(readings.weather):
-        names = ", ".join(providers_of(readings.weather))
-        raise PipelineError(f"no provider {provider!r}", mend=f"the providers are {names}")
-    onset, evidence = estimated_onset(readings, provider, pd.Timestamp(at))
+    require_provider(readings, provider)
+    with transaction(station.engine) as session:
+        decided = decisions(session)
+    onset, evidence = estimated_onset(readings, provider, pd.Timestamp(at), decided)
     with transaction(station.engine) as session:
         try:
             revoke_keys_of(session, "provider", provider, by, reason, at)
@@ -77,16 +78,20 @@ def revoke_provider(
     return Revocation(provider, at, onset, evidence, touched)
 
 
-def estimated_onset(readings: Readings, provider: str, at: pd.Timestamp) -> tuple[pd.Timestamp, str]:
-    """Since when `provider` drifts from the others, `at` when no drift is found."""
+def estimated_onset(
+    readings: Readings, provider: str, at: pd.Timestamp, decided: Sequence[TrustEvent] = ()
+) -> tuple[pd.Timestamp, str]:
+    """Since when `provider` lies according to the watch's last accusation, `at` when there is none; and the evidence."""
     end = min(at, readings.weather["issued_at"].max())
     accused = [
-        event for event in judge_providers(readings, end) if event.provider == provider and event.to_state == "quarantined"
+        event
+        for event in judge_providers(readings, end, decided)
+        if event.provider == provider and event.to_state == "quarantined"
     ]
     if not accused:
-        return at, "no drift found"
-    first = accused[0]
-    return first.onset, f"{first.reason}, statistic {first.statistic}, onset {first.onset:%Y-%m-%d}"
+        return at, "no lie found"
+    last = accused[-1]
+    return last.onset, f"{last.reason}, level {last.level}, statistic {last.statistic}, onset {last.onset:%Y-%m-%d}"
 
 
 def retrain_clean(
@@ -95,22 +100,23 @@ def retrain_clean(
     """Train from the last clean snapshot plus everything clean that came later; answers the model and that snapshot.
 
     Providers refused at `order.at` are left out from their onset on, and models that learned from them are revoked. With
-    nobody refused there is nothing to restore.
+    nobody refused there is nothing to restore. Of those trusted again, what they said before stays left out.
     """
     with transaction(station.engine) as session:
-        excluded_from = excluded(standings_at(session, order.at))
-        clean = last_clean_snapshot(session, min(excluded_from.values(), default=order.as_of))
-    wide = exclude(weather_known(readings, order.as_of), excluded_from)
+        excluded = exclusions_at(session, order.at)
+        refused_from = {name: period.since for name, period in excluded.items() if period.until is None}
+        clean = last_clean_snapshot(session, min(refused_from.values(), default=order.as_of))
+    wide = exclude(weather_known(station, readings, order.as_of), excluded)
     demand = demand_as_of(readings.demand, order.as_of)
     backup = None
-    if excluded_from and clean is not None:
+    if refused_from and clean is not None:
         with transaction(station.engine) as session:
             trusted = trusted_keys(session, "snapshot")
         backup = restore(station.snapshots, clean.snapshot_id, trusted)
         wide, demand = _laid_on(backup, wide, demand)
-    contract = draw_contract(wide, readings.utility, order.policy, excluded_from)
+    contract = draw_contract(wide, readings.utility, order.policy, excluded)
     trained = train_on(station, readings, demand, wide, contract, order)
-    _revoke_touched(station, excluded_from, order)
+    _revoke_touched(station, refused_from, order)
     return trained, backup
 
 
@@ -120,19 +126,19 @@ def last_clean_snapshot(session: Session, onset: pd.Timestamp) -> SnapshotRecord
     return session.exec(before.order_by(col(SnapshotRecord.as_of).desc())).first()
 
 
-def _revoke_touched(station: Station, excluded_from: Mapping[str, pd.Timestamp], order: TrainingOrder) -> None:
+def _revoke_touched(station: Station, refused_from: Mapping[str, pd.Timestamp], order: TrainingOrder) -> None:
     """Withdraw every model that learned from what is refused now; the active one was trained without it."""
     with transaction(station.engine) as session:
         touched = {
             snapshot_id
-            for provider, onset in excluded_from.items()
+            for provider, onset in refused_from.items()
             for snapshot_id in blast_radius(session, provider, onset.to_pydatetime()).snapshots
         }
         revoked = registry.revoke(
             session, [entry.model_id for entry in registry.listing(session) if entry.snapshot_id in touched]
         )
     if revoked:
-        details = {"models": revoked, "providers": sorted(excluded_from)}
+        details = {"models": revoked, "providers": sorted(refused_from)}
         note(station, actor=order.by, action="models.revoked", subject="main", details=details, at=order.at)
 
 

@@ -19,8 +19,9 @@ from pipeline.database import transaction
 from pipeline.errors import NoActiveModel
 from pipeline.ingest import Readings, load_readings
 from pipeline.predict import DayForecast, forecast_day, record
-from pipeline.provider_standings import excluded, standings_at
+from pipeline.provider_standings import StandingEvent, exclusions_at, standings_at
 from pipeline.publish import OpenedModel, open_model
+from pipeline.readmit import readmit, trust_again
 from pipeline.recover import Revocation, retrain_clean, revoke_provider
 from pipeline.station import Station, note
 from pipeline.train import TrainingOrder
@@ -70,7 +71,7 @@ class Serving:
         """Forecast a local day and enter it in the ledger and the audit log. Raises DayNotForecastable."""
         gate = self.readings.utility.gate_closure_of(day)
         with transaction(self.station.engine) as session:
-            refused = excluded(standings_at(session, self.clock()))
+            refused = exclusions_at(session, self.clock())
         # One that was found to lie after this day's gate closure is refused for it too: what is known now counts.
         forecast = forecast_day(self.readings, self._model, self._fallback, refused, day, explained=explained)
         record(self.station, self.readings.utility, [forecast], requested_by)
@@ -99,7 +100,7 @@ class Serving:
                     name=name,
                     state=standings[name].to_state if name in standings else "trusted",
                     key=key_state(session, "provider", name),
-                    onset=standings[name].onset if name in standings else None,
+                    onset=standings[name].onset if name in standings and standings[name].to_state != "trusted" else None,
                     reason=standings[name].reason if name in standings else "",
                     last_heard=heard[name].to_pydatetime(),
                 )
@@ -110,6 +111,16 @@ class Serving:
         """Revoke a provider, effective now. Raises PipelineError for an unknown one."""
         with self._lock:
             return revoke_provider(self.station, self.readings, provider, by=by, reason=reason, at=self.clock())
+
+    def readmit(self, provider: str, *, by: str, reason: str) -> StandingEvent:
+        """Put a provider that was cut off on probation, from now on. Raises PipelineError."""
+        with self._lock:
+            return readmit(self.station, self.readings, provider, by=by, reason=reason, at=self.clock())
+
+    def trust(self, provider: str, *, by: str, reason: str) -> StandingEvent:
+        """Trust a provider on probation again, from now on. Raises PipelineError."""
+        with self._lock:
+            return trust_again(self.station, self.readings, provider, by=by, reason=reason, at=self.clock())
 
     def retrain(self, *, by: str, policy: WeatherPolicy, as_of_day: date | None = None) -> registry.ModelRecord:
         """Train from the last clean backup and what came later, then serve the new model.
@@ -126,7 +137,7 @@ class Serving:
             return trained
 
     def reload(self, *, by: str) -> str:
-        """Verify and load the registry's active model anew; answers its id.
+        """Verify and load the registry's active model anew, and what was taken in since; answers the model's id.
 
         Raises IntegrityError or ForecastingError, after noting it in the audit log; the last good model keeps serving.
         """
@@ -143,7 +154,7 @@ class Serving:
                     at=self.clock(),
                 )
                 raise
-            self._model = model
+            self._model, self.readings = model, load_readings(self.station)
             self._fallback = self._open_fallback()
             return model.model_id
 

@@ -6,21 +6,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
+import numpy as np
 import pandas as pd
 
 from data.errors import NoTrustedWeather
 from data.meters import demand_as_of
 from data.provenance import record_snapshot
-from data.schema import ISSUED_AT, TIMESTAMP, VALID_AT
+from data.schema import ISSUED_AT, PROVIDER, TEMPERATURE_C, TEMPERATURE_UNCERTAINTY_C, TIMESTAMP, VALID_AT
 from data.snapshots import Snapshot, freeze
 from data.training_set import assemble
-from data.weather_fusion import Profiles, known_at, known_at_gate_closures
+from data.weather_fusion import Profiles, exclude, known_at, known_at_gate_closures
 from forecasting.ensemble import EnsembleForecaster, forecaster_named
 from forecasting.prophet_forecaster import ProphetForecaster
 from pipeline import registry
 from pipeline.database import transaction
-from pipeline.ingest import Readings
-from pipeline.provider_standings import excluded, standings_at
+from pipeline.ingest import Readings, flagged_values
+from pipeline.provider_standings import exclusions_at
 from pipeline.publish import publish
 from pipeline.station import Station, note
 from pipeline.weather_policy import WeatherContract, WeatherPolicy, draw_contract, temperature_by
@@ -43,13 +44,14 @@ class TrainingOrder:
 def train(station: Station, readings: Readings, order: TrainingOrder) -> registry.ModelRecord:
     """Train the main model on what was known at `order.as_of`, publish and activate it.
 
-    Providers that stand quarantined or revoked at `order.at` are left out from their onset on.
+    Providers that stand quarantined, revoked or on probation at `order.at` are left out from their onset on, and those that
+    were trusted again, from the onset until then.
     Raises NoTrustedWeather, TooLittleHistory.
     """
-    wide = weather_known(readings, order.as_of)
+    wide = weather_known(station, readings, order.as_of)
     with transaction(station.engine) as session:
-        excluded_from = excluded(standings_at(session, order.at))
-    contract = draw_contract(wide, readings.utility, order.policy, excluded_from)
+        excluded = exclusions_at(session, order.at)
+    contract = draw_contract(wide, readings.utility, order.policy, excluded)
     return train_on(station, readings, demand_as_of(readings.demand, order.as_of), wide, contract, order)
 
 
@@ -63,11 +65,13 @@ def train_on(
 ) -> registry.ModelRecord:
     """Train the main model on this demand and weather under this contract, publish and activate it.
 
-    What the same sources had forecast of the last year tells how far their forecasts can be trusted.
+    What the same sources had forecast of the last half year tells how far their forecasts can be trusted, and how uncertain
+    they usually are.
     """
     utility = readings.utility
-    temperature, sources = temperature_by(contract, wide, utility)
-    training = assemble(demand_mw, temperature, utility, order.as_of, _forecasts_as_issued(readings, contract, order.as_of))
+    measured, sources = temperature_by(contract, wide, utility)
+    forecast_c, uncertainty_c = _forecasts_as_issued(readings, contract, order.as_of)
+    training = assemble(demand_mw, measured[TEMPERATURE_C], utility, order.as_of, forecast_c, uncertainty_c)
     snapshot = _freeze(station, training, wide, contract, order, sources)
     forecaster = forecaster_named(station.forecaster, order.seed).fit(training, utility)
     return _publish_and_activate(station, forecaster, snapshot, contract, order, role="main")
@@ -84,25 +88,37 @@ def train_fallback(station: Station, readings: Readings, order: TrainingOrder) -
     return _publish_and_activate(station, forecaster, snapshot, contract, order, role="fallback")
 
 
-def weather_known(readings: Readings, as_of: pd.Timestamp) -> pd.DataFrame:
-    """What every provider said of the past by `as_of`: index UTC from the first reading on, one column a provider [°C]."""
+def weather_known(station: Station, readings: Readings, as_of: pd.Timestamp) -> pd.DataFrame:
+    """What every provider said of the past by `as_of`: index UTC from the first reading on, one column a provider [°C].
+
+    NaN where levels 1 and 2 of the weather watch found a value that cannot be (AML.T0059).
+    """
     if readings.weather.empty:
         raise NoTrustedWeather("no provider delivered any weather", mend="check the providers' feeds, and the quarantine")
     start = readings.weather[VALID_AT].min()
     if as_of <= start:
         raise NoTrustedWeather(f"no weather was known on {as_of:%Y-%m-%d}", mend=f"train as of a day after {start:%Y-%m-%d}")
-    return known_at(readings.weather, as_of, start, as_of - readings.utility.step, readings.utility.step)
+    wide = known_at(readings.weather, as_of, start, as_of - readings.utility.step, readings.utility.step)
+    for name, values in flagged_values(station).groupby(PROVIDER):
+        if name in wide.columns:
+            wide.loc[wide.index.isin(values[VALID_AT]), name] = np.nan
+    return wide
 
 
-def _forecasts_as_issued(readings: Readings, contract: WeatherContract, as_of: pd.Timestamp) -> pd.Series | None:
-    """What had been forecast by each interval's own gate closure, as the contract makes it one; None without forecasts."""
+def _forecasts_as_issued(
+    readings: Readings, contract: WeatherContract, as_of: pd.Timestamp
+) -> tuple[pd.Series | None, pd.Series | None]:
+    """What had been forecast by each interval's own gate closure, as the contract makes it one, and its uncertainty [°C];
+    None without forecasts.
+    """
     step = readings.utility.step
     index = pd.date_range(as_of - FORECASTS_LEARNED, as_of - step, freq=step, unit="us", name=TIMESTAMP)
     recent = readings.weather[(readings.weather[VALID_AT] >= index[0]) & (readings.weather[ISSUED_AT] <= as_of)]
     try:
-        return temperature_by(contract, known_at_gate_closures(recent, readings.utility, index), readings.utility)[0]
+        told, _ = temperature_by(contract, known_at_gate_closures(recent, readings.utility, index), readings.utility)
     except NoTrustedWeather:
-        return None
+        return None, None
+    return told[TEMPERATURE_C], told[TEMPERATURE_UNCERTAINTY_C]
 
 
 def _freeze(
@@ -115,17 +131,11 @@ def _freeze(
 ) -> Snapshot:
     facts = {"as_of": order.as_of.isoformat(), "weather": contract.to_json()}
     snapshot = freeze(station.snapshots, training, wide, facts, station.signers["snapshot"])
-    last_used = {name: str(_last_used(wide, name, contract)) for name in sources}
+    used = exclude(wide[sources], contract.excluded)
+    last_used = {name: str(used[name].last_valid_index()) for name in sources}
     with transaction(station.engine) as session:
         record_snapshot(session, snapshot.snapshot_id, order.as_of.to_pydatetime(), last_used)
     return snapshot
-
-
-def _last_used(wide: pd.DataFrame, name: str, contract: WeatherContract) -> pd.Timestamp:
-    used = wide[name].dropna()
-    if name in contract.excluded_from:
-        used = used[used.index < contract.excluded_from[name]]
-    return pd.Timestamp(used.index[-1])
 
 
 def _publish_and_activate(

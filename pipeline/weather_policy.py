@@ -14,8 +14,8 @@ import numpy as np
 import pandas as pd
 
 from data.errors import NoTrustedWeather
-from data.schema import TEMPERATURE_C, Utility
-from data.weather_fusion import Profiles, bridged, exclude, fuse, learn_profiles
+from data.schema import TEMPERATURE_C, TEMPERATURE_UNCERTAINTY_C, Utility
+from data.weather_fusion import Exclusion, Profiles, bridged, exclude, fuse, learn_profiles
 from pipeline.errors import PipelineError
 
 MULTI_SOURCE = "multi-source"
@@ -44,45 +44,56 @@ class WeatherPolicy:
 
 @dataclass(frozen=True)
 class WeatherContract:
-    """What a model expects of its weather: the policy, each provider's usual bias, and who is left out since when."""
+    """What a model expects of its weather: the policy, each provider's usual bias and spread, and who is left out when."""
 
     policy: WeatherPolicy
     profiles: Profiles
-    excluded_from: Mapping[str, pd.Timestamp]
+    excluded: Mapping[str, Exclusion]
 
     def to_json(self) -> dict[str, Any]:
         """As it stands in a bundle."""
+        periods = sorted(self.excluded.items())
         return {
             "policy": str(self.policy),
             "profiles": {name: list(values) for name, values in sorted(self.profiles.coefficients.items())},
-            "excluded_from": {name: moment.isoformat() for name, moment in sorted(self.excluded_from.items())},
+            "spread_c": dict(sorted(self.profiles.spread_c.items())),
+            "excluded_from": {name: period.since.isoformat() for name, period in periods},
+            "excluded_until": {name: period.until.isoformat() for name, period in periods if period.until is not None},
         }
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Self:
-        """As it was written by `to_json`, from a verified bundle."""
+        """As it was written by `to_json`, from a verified bundle.
+
+        Bundles from before providers came back name no end; those from before providers were weighed, no spreads.
+        """
         coefficients = {name: np.array(values, dtype=np.float64) for name, values in content["profiles"].items()}
+        until = content.get("excluded_until", {})
         return cls(
             policy=WeatherPolicy.parse(content["policy"]),
-            profiles=Profiles(coefficients),
-            excluded_from={name: pd.Timestamp(moment) for name, moment in content["excluded_from"].items()},
+            profiles=Profiles(coefficients, {name: float(spread) for name, spread in content.get("spread_c", {}).items()}),
+            excluded={
+                name: Exclusion(pd.Timestamp(since), pd.Timestamp(until[name]) if name in until else None)
+                for name, since in content["excluded_from"].items()
+            },
         )
 
 
 def draw_contract(
-    wide: pd.DataFrame, utility: Utility, policy: WeatherPolicy, excluded_from: Mapping[str, pd.Timestamp]
+    wide: pd.DataFrame, utility: Utility, policy: WeatherPolicy, excluded: Mapping[str, Exclusion]
 ) -> WeatherContract:
     """The contract a model trained now would have: profiles from the first 18 months, before anybody was excluded."""
     baseline = wide.loc[: wide.index[0] + BASELINE]
-    return WeatherContract(policy, learn_profiles(exclude(baseline, excluded_from), utility), excluded_from)
+    return WeatherContract(policy, learn_profiles(exclude(baseline, excluded), utility), excluded)
 
 
-def temperature_by(contract: WeatherContract, wide: pd.DataFrame, utility: Utility) -> tuple[pd.Series, list[str]]:
-    """The temperature [°C] a model gets, and the providers it came from. Raises NoTrustedWeather.
+def temperature_by(contract: WeatherContract, wide: pd.DataFrame, utility: Utility) -> tuple[pd.DataFrame, list[str]]:
+    """The temperature a model gets and its uncertainty, and the providers they came from. Raises NoTrustedWeather.
 
-    wide: one column a provider, as `weather_fusion.known_at` answers.
+    wide: one column a provider, as `weather_fusion.known_at` answers. Columns of the answer: `temperature_c` and
+    `temperature_uncertainty_c` [°C, 1 σ]. A single provider is believed blindly: its uncertainty is NaN, and nothing widens.
     """
-    kept = exclude(wide, contract.excluded_from)
+    kept = exclude(wide, contract.excluded)
     provider = contract.policy.trusted_provider
     if provider:
         column = kept[provider] if provider in kept.columns else pd.Series(np.nan, index=kept.index)
@@ -91,6 +102,7 @@ def temperature_by(contract: WeatherContract, wide: pd.DataFrame, utility: Utili
                 f"the only trusted provider, {provider}, has no usable values",
                 mend=f"retrain with {MULTI_SOURCE} weather",
             )
-        return bridged(column, utility.step).rename(TEMPERATURE_C), [provider]
+        told = {TEMPERATURE_C: bridged(column, utility.step), TEMPERATURE_UNCERTAINTY_C: np.nan}
+        return pd.DataFrame(told, index=kept.index), [provider]
     heard = [str(name) for name in kept.columns if kept[name].notna().any()]
-    return fuse(kept, contract.profiles, utility, heard)[TEMPERATURE_C], heard
+    return fuse(kept, contract.profiles, utility, heard)[[TEMPERATURE_C, TEMPERATURE_UNCERTAINTY_C]], heard

@@ -20,6 +20,7 @@ class Permission(StrEnum):
     READ_PROVIDERS = "read_providers"
     RETRAIN = "retrain"
     REVOKE_PROVIDER = "revoke_provider"
+    READMIT_PROVIDER = "readmit_provider"
     RELOAD_MODELS = "reload_models"
     READ_AUDIT = "read_audit"
 
@@ -29,7 +30,8 @@ _ANALYST = frozenset({Permission.READ_FORECAST, Permission.READ_MODELS, Permissi
 GRANTS: Mapping[Role, frozenset[Permission]] = MappingProxyType(
     {
         Role.ANALYST: _ANALYST,
-        Role.OPERATOR: _ANALYST | {Permission.RETRAIN, Permission.REVOKE_PROVIDER, Permission.RELOAD_MODELS},
+        Role.OPERATOR: _ANALYST
+        | {Permission.RETRAIN, Permission.REVOKE_PROVIDER, Permission.READMIT_PROVIDER, Permission.RELOAD_MODELS},
         Role.AUDITOR: frozenset({Permission.READ_MODELS, Permission.READ_PROVIDERS, Permission.READ_AUDIT}),
     }
 )

@@ -1,4 +1,4 @@
-"""`gridward forecast`, `models`, `providers`, `revoke`, `retrain`: what the service does, on the station directly.
+"""`gridward forecast`, `models`, `providers`, `revoke`, `readmit`, `trust`, `retrain`: the service's work, without it.
 
 Whoever may run these may read the station's keys; in the audit log they are the operator on the console.
 """
@@ -12,8 +12,11 @@ import typer
 
 from api.console import ACTOR, open_serving
 from api.output import AsJson, print_facts, print_json, print_table, progress
+from pipeline.provider_standings import StandingEvent
 from pipeline.weather_policy import MULTI_SOURCE, WeatherPolicy
 
+ProviderName = Annotated[str, typer.Argument(help="The provider.")]
+Reason = Annotated[str, typer.Option(help="Why; stands in the audit log.")]
 PolicyOption = Annotated[str, typer.Option("--weather-policy", help="multi-source, or single:NAME to believe one blindly.")]
 
 
@@ -72,15 +75,14 @@ def providers(as_json: AsJson = False) -> None:
 
 
 def revoke(
-    name: Annotated[str, typer.Argument(help="The provider.")],
-    reason: Annotated[str, typer.Option(help="Why; stands in the audit log.")],
+    name: ProviderName,
+    reason: Reason,
     as_json: AsJson = False,
 ) -> None:
-    """Stop believing a provider, for good: its keys, and its values from the estimated onset on."""
+    """Stop believing a provider: its keys for good, and its values from the estimated onset on."""
     from api.schemas import RevocationAnswer  # noqa: PLC0415 (takes two seconds to import)
 
-    if not reason.strip():
-        raise typer.BadParameter("--reason is empty: say why, for the audit log")
+    _require_reason(reason)
     with progress(quiet=as_json) as report:
         report("looking for the onset", -1)
         answer = RevocationAnswer.of(open_serving().revoke(name, by=ACTOR, reason=reason))
@@ -90,6 +92,21 @@ def revoke(
     touched = {kind: getattr(answer, kind).count for kind in ("snapshots", "models", "forecasts")}
     facts = {"values refused from": answer.onset, "evidence": answer.evidence, **touched, "energy MWh": answer.energy_mwh}
     print_facts(f"{name} is revoked", facts)
+
+
+def readmit(name: ProviderName, reason: Reason, as_json: AsJson = False) -> None:
+    """Put a quarantined or revoked provider on probation: held against the others, and not heard."""
+    _require_reason(reason)
+    _print_standing(open_serving().readmit(name, by=ACTOR, reason=reason), as_json=as_json)
+
+
+def trust(name: ProviderName, reason: Reason, as_json: AsJson = False) -> None:
+    """Trust a provider again that was heard every day of its probation and has little against it."""
+    _require_reason(reason)
+    with progress(quiet=as_json) as report:
+        report("weighing the evidence", -1)
+        event = open_serving().trust(name, by=ACTOR, reason=reason)
+    _print_standing(event, as_json=as_json)
 
 
 def retrain(
@@ -111,6 +128,21 @@ def retrain(
         print_json(answer.model_dump(mode="json"))
     else:
         print_facts("Published and active", answer.model_dump())
+
+
+def _require_reason(reason: str) -> None:
+    if not reason.strip():
+        raise typer.BadParameter("--reason is empty: say why, for the audit log")
+
+
+def _print_standing(event: StandingEvent, *, as_json: bool) -> None:
+    from api.schemas import StandingAnswer  # noqa: PLC0415 (takes two seconds to import)
+
+    answer = StandingAnswer.model_validate(event)
+    if as_json:
+        print_json(answer.model_dump(mode="json"))
+    else:
+        print_facts(f"{answer.provider}: {answer.from_state} → {answer.to_state}", {"why": answer.reason})
 
 
 def _outer(quantiles: dict[str, float]) -> tuple[float, float]:

@@ -11,11 +11,45 @@ from __future__ import annotations
 import numpy as np
 
 from data.schema import Array, Integers
+from data.trust.relation import middle_of
 
+# Scales a median absolute deviation to a standard deviation under normality; Rousseeuw & Croux (1993).
+MAD_TO_SIGMA = 1.4826
 FULL_WEIGHT_SPREADS, NO_WEIGHT_SPREADS = 2.0, 5.0
 SUSPECT_SHARE = 0.25
 # Sources share what the weather does to all of them: that part of their spread does not average out.
 SHARED_SPREAD_C = 0.25
+# Nobody's past is so good that everybody else should be silent.
+LEAST_SPREAD_C = 0.2
+MOST_SHARE = 0.49
+# Of a source whose past is not known.
+UNKNOWN_SPREAD_C = 1.0
+
+
+def usual_spread(values: Array, source: int) -> float:
+    """How far a source usually is from the middle of the others [°C, 1 σ]; unknown where nobody else said anything.
+
+    values: a baseline, profiles taken off, NaN where unknown, shape (rows, sources).
+    """
+    distance = values[:, source] - middle_of(np.delete(values, source, axis=1))
+    distance = distance[np.isfinite(distance)]
+    if not len(distance):
+        return UNKNOWN_SPREAD_C
+    return max(MAD_TO_SIGMA * float(np.median(np.abs(distance - np.median(distance)))), LEAST_SPREAD_C)
+
+
+def accuracy_weights(spread_c: Array) -> Array:
+    """Weight of each source by its usual spread [°C], shape (sources,): of three or more, none outweighs all the others.
+
+    Fewer than half of the weight shall never be one source (AML.T0020).
+    """
+    weights = np.asarray(1 / (spread_c**2 + LEAST_SPREAD_C**2))
+    if len(weights) < 3:
+        return weights
+    first = int(np.argmax(weights))
+    others = weights.sum() - weights[first]
+    weights[first] = min(weights[first], MOST_SHARE / (1 - MOST_SHARE) * others)
+    return weights
 
 
 def fused_of(values: Array, weights: Array, spread_c: Array, doubt_c: Array) -> tuple[Array, Array, Integers]:
@@ -30,8 +64,9 @@ def fused_of(values: Array, weights: Array, spread_c: Array, doubt_c: Array) -> 
     distance = np.abs(np.where(weights > 0, values, middle[:, None]) - middle[:, None]) / spread_c
     reach = (NO_WEIGHT_SPREADS - distance) / (NO_WEIGHT_SPREADS - FULL_WEIGHT_SPREADS)
     kept = weights * np.clip(reach, 0.0, 1.0)
-    # Where all are far from the middle, as two that contradict each other, nobody is further than the others.
-    kept = np.where(kept.sum(axis=1, keepdims=True) > 0, kept, weights)
+    # Where all are far from the middle, as it lies between two that contradict each other, the nearest count.
+    nearest = np.where(weights > 0, distance, np.inf).min(axis=1, initial=np.inf, keepdims=True)
+    kept = np.where(kept.sum(axis=1, keepdims=True) > 0, kept, weights * (distance <= nearest * (1 + 1e-9)))
     kept_total = kept.sum(axis=1)
     some = kept_total > 0
     share = np.divide(kept, kept_total[:, None], out=np.zeros_like(kept), where=some[:, None])

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from data.schema import Array
+from data.trust.collusion import FEWEST_SOURCES, liar_sets, likeliest, margin
 from data.trust.drift import DriftSums, Evidence
 from data.trust.history import Hours, carried_middle
 from data.trust.learning import Learned
@@ -21,6 +22,8 @@ from data.trust.verdict import ACCUSED, Accusation, Verdict, weigh
 # Two days of context before the first day that is learned from.
 FIRST_LEARNED_DAY = 3
 RETRIAL_DAYS = 7
+# Of five or more: by how much no set of liars without the accused may come near [nats].
+NOT_FRAMED = 2.0
 KINDS_IN_C = ("offset", "cold", "mild", "warm", "demand")
 
 
@@ -68,7 +71,7 @@ class Court:
             heard = _heard(standings)
             verdict = weigh(evidence, self._sums, self._panel, heard, self._rules)
             scores = np.maximum(scores, verdict.scores)
-            guilty = verdict.guilty or self._retried(verdict, standings, heard, number)
+            guilty = self._not_framed(verdict, heard, number) or self._retried(verdict, standings, heard, number)
             if guilty is None:
                 events += self._suspicions(verdict, standings, heard, at)
                 break
@@ -110,6 +113,22 @@ class Court:
         for position in range(until - first + 1):
             evidence = follow(sums, judged, position, first + position, judging=True)
         return evidence
+
+    def _not_framed(self, verdict: Verdict, heard: Sequence[int], number: int) -> Accusation | None:
+        """The one found guilty, unless two who tell the same lie explain more: then one of them, or nobody yet."""
+        if verdict.guilty is None or len(heard) < FEWEST_SOURCES:
+            return verdict.guilty
+        strong = [one for one in verdict.accusations.values() if one.score >= self._rules.suspect_at]
+        since = max(accusation.onset for accusation in strong)
+        said = self.hours.mean_since(since)[list(heard)]
+        if not np.isfinite(said).all():
+            return verdict.guilty
+        sets = liar_sets(said, self._panel.variance_of_mean(number - since + 1)[list(heard)])
+        liars = [heard[place] for place in likeliest(sets)]
+        if len(liars) == 1:
+            return verdict.guilty
+        accused = max((verdict.accusations[source] for source in liars), key=lambda accusation: accusation.score)
+        return accused if margin(sets, heard.index(accused.source)) >= NOT_FRAMED else None
 
     def _retried(
         self, verdict: Verdict, standings: Sequence[TrustState], heard: Sequence[int], number: int

@@ -6,7 +6,7 @@ innovations with the trace of every τ gives, for each, the evidence Λ(τ) = (�
 Σ g e/S / Σ g²/S. The largest Λ is the evidence, its τ the onset (Willsky & Jones, IEEE TAC 21, 1976).
 
 Two things differ from the textbook. The honest noise holds a slow wander, so that a small lasting difference explains
-itself and only a size beyond honest wander accumulates evidence. And innovations are drawn in beyond 3.2 spreads, since
+itself and only a size beyond honest wander accumulates evidence. And innovations are drawn in beyond 3.5 spreads, since
 neighbours differ with heavy tails; in naming the liar among several they are left to 30.
 """
 
@@ -20,7 +20,7 @@ import numpy as np
 from data.schema import Array, Flags, Integers
 from data.trust.honesty import WANDER_DAYS, Noise
 
-DRAWN_IN, DRAWN_IN_MOST = 3.2, 5.2
+DRAWN_IN, DRAWN_IN_MOST = 3.5, 5.2
 NAMING_LIMIT = 30.0
 RAMP_UNIT_DAYS = 30.0
 # The smallest accusable size grows by this share from an onset today to the oldest one.
@@ -52,7 +52,7 @@ class Evidence:
     """After one day, for each stream: evidence [nats], its size now, its onset (day) and shape, and the lead in naming.
 
     window: number of the best one among shapes × onsets; plain: its evidence drawn in at 30 spreads only, 0 where nothing is
-    accusable; lead: by how much that is ahead of any lie told by another source in the same window.
+    accusable; lead: by how much that is ahead of the same lie, told by any other heard source in that window.
     """
 
     nats: Array
@@ -65,10 +65,14 @@ class Evidence:
 
 
 class DriftSums:
-    """The running filter and sums of all streams: streams = sources × kinds, in that order."""
+    """The running filter and sums of all streams: streams = sources × kinds, in that order.
 
-    def __init__(self, noise: StackedNoise, sources: int, longest_days: int) -> None:
+    heard: the sources among which a liar is looked for, all where it is not told; who is out already rivals nobody.
+    """
+
+    def __init__(self, noise: StackedNoise, sources: int, longest_days: int, heard: Sequence[int] | None = None) -> None:
         streams = len(noise.memory)
+        self._unheard = [source for source in range(sources) if heard is not None and source not in heard]
         self._noise, self._sources, self._longest = noise, sources, longest_days
         self._usable = np.isfinite(noise.fast) & np.isfinite(noise.white)
         self._fast_memory = np.where(self._usable, noise.memory, 0.5)
@@ -147,11 +151,12 @@ class DriftSums:
         streams = np.arange(nats.shape[1])
         best = nats.argmax(axis=0)
         kinds = nats.shape[1] // self._sources
-        # Evidence of every source for any lie in the window that is best for each stream: an honest source looks as if it
-        # told another lie when the liar moves what it is held against.
-        rivals = naming.reshape(-1, self._sources, kinds)[best].max(axis=2).reshape(self._sources, kinds, self._sources)
+        # Evidence of every source for the same kind of lie in the window that is best for each stream.
+        kind = np.arange(kinds)
+        rivals = naming.reshape(-1, self._sources, kinds)[best.reshape(self._sources, kinds), :, kind]
         own = naming[best, streams].reshape(self._sources, kinds)
         rivals[np.arange(self._sources), :, np.arange(self._sources)] = 0.0
+        rivals[:, :, self._unheard] = 0.0
         return Evidence(
             nats=nats[best, streams],
             size=size.reshape(2 * self._longest, -1)[best, streams],
@@ -164,7 +169,7 @@ class DriftSums:
 
 
 def _drawn_in(score: Array) -> Array:
-    """Scores beyond 3.2 count as 3.2; from twice that on, where weather no longer explains them, up to 5.2."""
+    """Scores beyond 3.5 count as 3.5; from twice that on, where weather no longer explains them, up to 5.2."""
     size = np.abs(score)
     beyond = np.minimum(DRAWN_IN + 0.75 * (size - 2 * DRAWN_IN), DRAWN_IN_MOST)
     drawn = np.where(size < DRAWN_IN, size, np.where(size < 2 * DRAWN_IN, DRAWN_IN, beyond))

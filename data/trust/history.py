@@ -12,6 +12,8 @@ from data.trust.calendar import HourlyClock, clock_of
 from data.trust.panel import Days
 from data.trust.relation import CONTEXT_HOURS, middle_of
 
+LEAST_SHARE = 0.75
+
 
 @dataclass(frozen=True)
 class Rows:
@@ -125,6 +127,12 @@ class Hours:
         start = max(int(np.searchsorted(self.clock.day, first)) - CONTEXT_HOURS, 0)
         return self.part(start, len(self))
 
+    def mean_since(self, day: int) -> Array:
+        """Mean of what each source said from local day `day` on [°C], NaN where it said nothing; shape (sources,)."""
+        said = self.known[self.clock.day >= day]
+        count = np.isfinite(said).sum(axis=0)
+        return np.asarray(np.divide(np.nansum(said, axis=0), count, out=np.full(count.shape, np.nan), where=count > 0))
+
     def without_past_of(self, source: int) -> Hours:
         """The same as if `source` had never said anything."""
         known = self.known.copy()
@@ -138,11 +146,16 @@ class Hours:
 
 
 def hours_of(rows: Rows, per_hour: int, timezone: str, first_day: pd.Timestamp, *, yearly: bool) -> Hours:
-    """Means of consecutive usable rows by hour, from a local midnight on. `carried` is not known yet: NaN."""
+    """Means of consecutive usable rows by hour, from a local midnight on. `carried` is not known yet: NaN.
+
+    An hour counts when three quarters of its rows are known: half of an hour in which a front passes tells another
+    temperature than the whole.
+    """
     starts = rows.index[::per_hour]
     local = starts.tz_convert(timezone)
     lacking = len(starts) * per_hour - len(rows)  # a day of 23.5 hours ends in half an hour
-    usable = np.pad(rows.readings, ((0, lacking), (0, 0)), constant_values=np.nan)
+    day = np.asarray(rows.index.tz_convert(timezone).tz_localize(None).normalize().asi8)
+    usable = np.pad(_bridged(rows.readings, day), ((0, lacking), (0, 0)), constant_values=np.nan)
     demand = np.pad(rows.demand_mw, (0, lacking), constant_values=np.nan)
     return Hours(
         known=_mean(usable.reshape(len(starts), per_hour, -1)),
@@ -160,11 +173,21 @@ def carried_middle(known: Array, heard: list[int], before: float) -> Array:
     return np.where(latest >= 0, middle[np.maximum(latest, 0)], before)
 
 
+def _bridged(readings: Array, day: Integers) -> Array:
+    """The same with single missing rows as the mean of both neighbours, where all three are of one local day."""
+    bridged = readings.copy()
+    within = (day[2:] == day[:-2])[:, None]
+    alone = within & np.isnan(readings[1:-1])
+    bridged[1:-1] = np.where(alone, (readings[:-2] + readings[2:]) / 2, readings[1:-1])
+    return bridged
+
+
 def _mean(values: Array) -> Array:
     known = np.isfinite(values)
     count = known.sum(axis=1)
     total = np.where(known, values, 0.0).sum(axis=1)
-    return np.asarray(np.divide(total, count, out=np.full(count.shape, np.nan), where=count > 0))
+    enough = count >= LEAST_SHARE * values.shape[1]
+    return np.asarray(np.divide(total, count, out=np.full(count.shape, np.nan), where=enough))
 
 
 def _daily(hourly: Array, day: Integers, days: int) -> Array:

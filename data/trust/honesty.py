@@ -6,8 +6,7 @@ A day's size of each kind is taken as the sum of
     wander     a slow AR(1) of 60 days: an honest source's relation drifts a little with seasons and years
     white      noise of the estimate, smaller on days with more hours
 
-all three scaled day by day with a factor learned from how unusual the weather is (log-linear in the day's own unrest, the
-level, change and range of temperature, and the season): neighbours differ most on days when everything moves.
+all three scaled day by day with the weather's unrest (`unrest`): neighbours differ most on days when everything moves.
 """
 
 from __future__ import annotations
@@ -17,8 +16,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from data.schema import Array
+from data.trust.consensus import MAD_TO_SIGMA
 from data.trust.lies import KINDS, DailySizes
-from data.weather_fusion import MAD_TO_SIGMA
 
 WANDER_DAYS = 60.0
 FEWEST_DAYS = 30
@@ -34,10 +33,12 @@ WANDER_OF_KIND = np.array([1.0, 1.2, 1.2, 1.2, 0.15, 0.2, 0.3, 0.4])
 # No lie below these sizes is accused: multiples of the offset's spread, kept between the bounds [°C], by kind as above.
 SMALLEST_SHARE = 1.5
 SMALLEST_LIE_C = (0.6, 1.15)
-SMALLEST_OF_KIND = np.array([1.0, 1.0, 1.0, 1.0, 0.1, 0.25, 0.4, 0.2])
-# Days a lie must have lasted; gusty days come in spells.
-LEAST_AGE_OF_KIND = np.array([1, 1, 1, 1, 1, 1, 1, 6])
-UNREST_BOUNDS = (0.5, 6.0)
+SMALLEST_OF_KIND = np.array([1.0, 1.0, 1.0, 1.0, 0.1, 0.25, 0.4, 0.0])
+# Gusty weeks are no lie: noise counts as one from a third more on.
+SMALLEST_ROUGH = 0.3
+# Days a lie must have lasted. Gusty days come in spells; a step in what a source is held against looks like yesterday again,
+# for which level 2 has its own test.
+LEAST_AGE_OF_KIND = np.array([1, 1, 1, 1, 1, 1, 4, 10])
 
 
 @dataclass(frozen=True)
@@ -61,32 +62,22 @@ class Noise:
 
 @dataclass(frozen=True)
 class Honesty:
-    """What is usual for one source: its noise by kind of lie, how a day's weather scales it, and the roughness it brings."""
+    """What is usual for one source: its noise by kind of lie, and the roughness that a day's weather brings."""
 
     noise: tuple[Noise, ...]
-    unrest: UnrestModel
     rough: Array
 
 
-@dataclass(frozen=True)
-class UnrestModel:
-    """Log-linear factor of a day's noise: standardised features' middle, scale and weights, and what makes its mean 1."""
+def learn_honesty(sizes: DailySizes, unrest: Array, *, sees_a_year: bool) -> Honesty:
+    """The noise of a source from its days in the baseline and their unrest, shape (days,).
 
-    middle: Array
-    scale: Array
-    weights: Array
-    usual_level: float
-    usual_restless: float
-    rescale: float
-
-
-def learn_honesty(sizes: DailySizes, *, sees_a_year: bool) -> Honesty:
-    """The noise of a source from its days in the baseline; more wander is expected where it has not seen a year."""
+    More wander is expected where it has not seen a year.
+    """
     unseen = 1.0 if sees_a_year else UNSEEN_SEASONS
     rough = _learn_expected_rough(sizes)
     sizes = expected_taken_off(rough, sizes)
     kinds = [
-        learn_noise(sizes.sizes[:, kind], sizes.weights[:, kind], LEAST_VARIANCE * share**2)
+        learn_noise(_calmed(sizes.sizes[:, kind], unrest), sizes.weights[:, kind], LEAST_VARIANCE * share**2)
         for kind, share in enumerate(WANDER_OF_KIND)
     ]
     offset = kinds[0]
@@ -95,12 +86,18 @@ def learn_honesty(sizes: DailySizes, *, sees_a_year: bool) -> Honesty:
     smallest = unseen * float(np.clip(SMALLEST_SHARE * spread, *SMALLEST_LIE_C))
     return Honesty(
         noise=tuple(
-            replace(noise, wander=(wander * of_kind) ** 2, smallest=smallest * least, least_age=int(age))
-            for noise, of_kind, least, age in zip(kinds, WANDER_OF_KIND, SMALLEST_OF_KIND, LEAST_AGE_OF_KIND, strict=True)
+            replace(noise, wander=(wander * of_kind) ** 2, smallest=least, least_age=int(age))
+            for noise, of_kind, least, age in zip(kinds, WANDER_OF_KIND, _smallest(smallest), LEAST_AGE_OF_KIND, strict=True)
         ),
-        unrest=_learn_unrest(sizes),
         rough=rough,
     )
+
+
+def _smallest(offset_c: float) -> Array:
+    """The smallest accusable size of each kind, from that of an offset [°C]."""
+    sizes: Array = offset_c * SMALLEST_OF_KIND
+    sizes[ROUGH] = SMALLEST_ROUGH
+    return sizes
 
 
 def expected_taken_off(rough: Array, sizes: DailySizes) -> DailySizes:
@@ -110,11 +107,12 @@ def expected_taken_off(rough: Array, sizes: DailySizes) -> DailySizes:
     return replace(sizes, sizes=table)
 
 
-def unrest_of(model: UnrestModel, sizes: DailySizes) -> Array:
-    """By how much each day's noise variance differs from the usual, shape (days,), between 0.5 and 6."""
-    features = _unrest_features(sizes, model.usual_level, model.usual_restless)
-    factor = np.exp(((features - model.middle) / model.scale) @ model.weights) * model.rescale
-    return np.clip(factor, *UNREST_BOUNDS)
+def _calmed(sizes: Array, unrest: Array) -> Array:
+    """The same sizes as if all days had been equally restless."""
+    if not np.isfinite(sizes).any():
+        return sizes
+    centre = np.nanmedian(sizes)
+    return np.asarray(centre + (sizes - centre) / np.sqrt(unrest))
 
 
 def learn_noise(sizes: Array, weights: Array, least_variance: float) -> Noise:
@@ -151,14 +149,6 @@ def slow_spread(sizes: Array, noise: Noise) -> float:
     return float(np.sqrt(max(0.0, float(np.nanmean(weeks, axis=1).var()) - explained)))
 
 
-def _unrest_features(sizes: DailySizes, usual_level: float, usual_restless: float) -> Array:
-    restless = np.log(np.maximum(np.where(np.isfinite(sizes.restless), sizes.restless, usual_restless), 0.05))
-    warmer = (sizes.level - usual_level) / 5
-    columns = [np.ones(len(restless)), restless, np.maximum(warmer, 0), np.maximum(-warmer, 0)]
-    columns += [np.abs(sizes.change) / 3, sizes.span / 5, np.cos(sizes.season), np.sin(sizes.season)]
-    return np.column_stack(columns)
-
-
 def _weather_features(sizes: DailySizes) -> Array:
     level = (sizes.level - 15.0) / 5
     columns = [np.ones(len(level)), sizes.span / 5, np.abs(sizes.change) / 3, level, level**2]
@@ -173,31 +163,3 @@ def _learn_expected_rough(sizes: DailySizes) -> Array:
     part = features[good]
     ridge = np.diag([1e-6, *[10.0] * (features.shape[1] - 1)])
     return np.asarray(np.linalg.solve(part.T @ part + ridge, part.T @ target[good]))
-
-
-def _learn_unrest(sizes: DailySizes) -> UnrestModel:
-    usual_level = float(np.median(sizes.level))
-    known = sizes.restless[np.isfinite(sizes.restless)]
-    usual_restless = float(np.median(known)) if len(known) else 1.0
-    features = _unrest_features(sizes, usual_level, usual_restless)
-    offset = sizes.sizes[:, 0]
-    good = np.isfinite(offset)
-    middle, scale = features.mean(axis=0), np.maximum(features.std(axis=0), 1e-6)
-    middle[0], scale[0] = 0.0, 1.0
-    standard = ((features - middle) / scale)[good]
-    if len(standard) < FEWEST_DAYS:
-        return UnrestModel(middle, scale, np.zeros(features.shape[1]), usual_level, usual_restless, 1.0)
-    power = (offset[good] - np.median(offset[good])) ** 2
-    target = np.log(power + 0.1 * np.median(power) + 1e-9)
-    ridge = np.diag([1e-6, *[30.0] * (features.shape[1] - 1)])
-    weights = np.linalg.solve(standard.T @ standard + ridge, standard.T @ target)
-    factor = np.exp(standard @ weights)
-    weights[0] -= np.log(np.median(factor))
-    factor = np.clip(factor / np.median(factor), *UNREST_BOUNDS)
-    scaled = power / factor
-    rescale = _without_tail(scaled) / max(_without_tail(power), 1e-12)
-    return UnrestModel(middle, scale, weights, usual_level, usual_restless, float(rescale))
-
-
-def _without_tail(power: Array) -> float:
-    return float(np.mean(np.minimum(power, np.quantile(power, 0.98))))

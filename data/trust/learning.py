@@ -10,14 +10,13 @@ import pandas as pd
 
 from data.schema import Array
 from data.trust.calendar import harmonics_of
+from data.trust.consensus import accuracy_weights, usual_spread
 from data.trust.history import Hours, Rows, hours_of
 from data.trust.readings import Usual, flags_of, learn_usual, months_of, unknown, usable
 from data.trust.relation import learn_profiles, middle_of
 from data.trust.rules import TrustRules
 from data.trust.witness import Witness, learn_witness
-from data.weather_fusion import MAD_TO_SIGMA
 
-LEAST_SPREAD_C = 0.2
 COMMON_LEVEL_C = 15.0
 
 
@@ -60,18 +59,8 @@ def learn(
     flags = flags_of(rows.readings, corrected, everybody, month, usual, rules, per_hour)
     raw = hours_of(replace(rows, readings=usable(rows.readings, flags)), *clock, yearly=rules.sees_a_year)
     hours = raw.less(profiles, list(heard), COMMON_LEVEL_C)
-    spread = np.array([_spread(hours.known, source) for source in range(sources)])
-    return Learned(usual, profiles, spread, 1 / (spread**2 + LEAST_SPREAD_C**2), hours, _witness(hours))
-
-
-def _spread(known: Array, source: int) -> float:
-    """Spread of a source around the middle of the others [°C]; with nobody else, twice the common one."""
-    others = np.delete(known, source, axis=1)
-    difference = known[:, source] - (middle_of(others) if others.shape[1] else np.nan)
-    difference = difference[np.isfinite(difference)]
-    if not len(difference):
-        return 1.0
-    return max(MAD_TO_SIGMA * float(np.median(np.abs(difference - np.median(difference)))), LEAST_SPREAD_C)
+    spread = np.array([usual_spread(hours.known, source) for source in range(sources)])
+    return Learned(usual, profiles, spread, accuracy_weights(spread), hours, _witness(hours))
 
 
 def _witness(hours: Hours) -> Witness | None:

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from data.schema import Array, Flags, Integers
+from data.schema import Array, Integers
 from data.trust.calendar import HourlyClock
 from data.trust.rules import TrustRules
 
@@ -35,13 +35,12 @@ SMALLEST_MOVE_C = 0.02
 class DailySizes:
     """Least-squares sizes of each kind of lie and their weights, shape (days, kinds); NaN sizes where nothing is said.
 
-    restless: spread of the residual within the day [°C]; level, change, span: the others' mean of the day, its change since
-    the day before and its range [°C]; season: angle of the year; all of shape (days,).
+    level, change, span: the others' mean of the day, its change since the day before and its range [°C]; season: angle of
+    the year; all of shape (days,).
     """
 
     sizes: Array
     weights: Array
-    restless: Array
     level: Array
     change: Array
     span: Array
@@ -98,7 +97,6 @@ def daily_sizes(
     return DailySizes(
         sizes=sizes,
         weights=weights,
-        restless=_restless(value, known, day, block, days),
         level=level,
         change=total(others - before) / np.maximum(total(np.ones(len(day))), 1),
         span=extremes,
@@ -134,14 +132,6 @@ def block_means(residual: Array, day: Integers, block: Integers, days: int) -> A
     total = np.bincount(place, np.where(known, residual, 0.0), days * BLOCKS)
     means = np.divide(total, count, out=np.full(days * BLOCKS, np.nan), where=count > 0)
     return np.asarray(means.reshape(days, BLOCKS))
-
-
-def _restless(value: Array, known: Flags, day: Integers, block: Integers, days: int) -> Array:
-    means = block_means(np.where(known, value, np.nan), day, block, days)
-    count = np.isfinite(means).sum(axis=1)
-    centre = np.nansum(means, axis=1) / np.maximum(count, 1)
-    power = np.nansum((means - centre[:, None]) ** 2, axis=1) / np.maximum(count, 1)
-    return np.where(count >= 4, np.sqrt(power), np.nan)
 
 
 def _extremes(others: Array, day: Integers, days: int) -> Array:

@@ -15,10 +15,11 @@ import numpy as np
 from data.schema import Array, Integers
 from data.trust.calendar import HourlyClock
 from data.trust.drift import DriftSums, Evidence, stacked
-from data.trust.honesty import Honesty, Noise, expected_taken_off, learn_honesty, learn_noise, slow_spread, unrest_of
+from data.trust.honesty import Honesty, Noise, expected_taken_off, learn_honesty, learn_noise, slow_spread
 from data.trust.lies import KINDS, DailySizes, daily_sizes, quiet_blocks
 from data.trust.relation import CONTEXT_HOURS, Relation, design, learn_relation, residual_of
 from data.trust.rules import TrustRules
+from data.trust.unrest import learn_unrest, unrest_of
 from data.trust.witness import Witness, missed
 
 ALL_KINDS = (*KINDS, "demand")
@@ -72,46 +73,63 @@ class Panel:
     def __init__(self, baseline: Days, heard: Sequence[int], witness: Witness | None, rules: TrustRules) -> None:
         self.heard, self._rules, self._witness = tuple(heard), rules, witness
         self.sources = baseline.values.shape[1]
-        self._members: list[_Member | None] = []
-        parts = [self._learn(baseline, source) for source in range(self.sources)]
-        judged = _joined(parts)
+        related = [self._relate(baseline, source) for source in range(self.sources)]
+        self._unrest = learn_unrest([known[2] for source in self.heard if (known := related[source]) is not None])
+        self._members = [self._member(known) for known in related]
+        judged = _joined(
+            [
+                self._with_demand(baseline, source, known[2] if known is not None else None)
+                for source, known in enumerate(related)
+            ]
+        )
         self.noise = stacked([noise for source in range(self.sources) for noise in self._noises(source, judged)])
         self.needed, self.needed_plain = self._calibrated(judged)
 
     def sums(self) -> DriftSums:
         """New sums, at rest."""
-        return DriftSums(self.noise, self.sources, self._rules.longest_lie_days)
+        return DriftSums(self.noise, self.sources, self._rules.longest_lie_days, self.heard)
 
     def judge(self, days: Days) -> Judged:
         """Sizes of every kind of lie, source by source, on `days`."""
         return _joined([self._judge_source(days, source) for source in range(self.sources)])
 
+    def variance_of_mean(self, days: int) -> Array:
+        """Variance of the mean offset of an honest source over so many days [°C²], shape (sources,)."""
+        fast, white, memory, wander = (
+            part[:: len(ALL_KINDS)] for part in (self.noise.fast, self.noise.white, self.noise.memory, self.noise.wander)
+        )
+        return np.asarray(wander + (fast * (1 + memory) / (1 - memory) + white) / days)
+
     def _others(self, source: int) -> list[int]:
         return [other for other in self.heard if other != source]
 
-    def _learn(self, baseline: Days, source: int) -> Judged:
+    def _relate(self, baseline: Days, source: int) -> tuple[Relation, Array, DailySizes] | None:
+        """The relation of a source to the others, its quiet hours and the sizes of its baseline; None where it has none."""
         others = self._others(source)
         if not others or not np.isfinite(baseline.known[:, source]).any():
-            self._members.append(None)
-            return self._with_demand(baseline, source, None, None)
+            return None
         relation, residual = learn_relation(baseline.values, baseline.known[:, source], baseline.clock, source, others)
         quiet = quiet_blocks(residual[CONTEXT_HOURS:], baseline.clock.part(CONTEXT_HOURS, len(baseline.clock)))
         mean = design(baseline.values, baseline.clock, source, others)[1]
-        sizes = daily_sizes(residual, mean, baseline.clock, quiet, self._rules, CONTEXT_HOURS)
-        member = _Member(relation, quiet, learn_honesty(sizes, sees_a_year=self._rules.sees_a_year))
-        self._members.append(member)
-        return self._with_demand(baseline, source, sizes, member)
+        return relation, quiet, daily_sizes(residual, mean, baseline.clock, quiet, self._rules, CONTEXT_HOURS)
+
+    def _member(self, related: tuple[Relation, Array, DailySizes] | None) -> _Member | None:
+        if related is None:
+            return None
+        relation, quiet, sizes = related
+        honesty = learn_honesty(sizes, unrest_of(self._unrest, sizes), sees_a_year=self._rules.sees_a_year)
+        return _Member(relation, quiet, honesty)
 
     def _judge_source(self, days: Days, source: int) -> Judged:
         member = self._members[source]
         if member is None:
-            return self._with_demand(days, source, None, None)
+            return self._with_demand(days, source, None)
         residual, mean = residual_of(member.relation, days.values, days.known[:, source], days.clock)
         sizes = daily_sizes(residual, mean, days.clock, member.quiet, self._rules, CONTEXT_HOURS)
-        return self._with_demand(days, source, sizes, member)
+        return self._with_demand(days, source, sizes)
 
-    def _with_demand(self, days: Days, source: int, sizes: DailySizes | None, member: _Member | None) -> Judged:
-        count = len(days.demand_mw)
+    def _with_demand(self, days: Days, source: int, sizes: DailySizes | None) -> Judged:
+        count, member = len(days.demand_mw), self._members[source]
         table = np.full((count, len(ALL_KINDS)), np.nan)
         weights, marks = np.ones((count, len(ALL_KINDS))), np.ones((count, len(ALL_KINDS)))
         unrest: Array = np.ones(count)
@@ -120,7 +138,7 @@ class Panel:
             sizes = expected_taken_off(member.honesty.rough, sizes)
             table[:, :DEMAND], weights[:, :DEMAND] = sizes.sizes, sizes.weights
             residual = sizes.sizes[:, 0]
-            unrest = unrest_of(member.honesty.unrest, sizes)
+            unrest = unrest_of(self._unrest, sizes)
         if self._witness is not None:
             table[:, DEMAND], marks[:, DEMAND] = self._demand_size(days, source, count)
         return Judged(table, weights, np.repeat(unrest[:, None], len(ALL_KINDS), axis=1), marks, residual[:, None])

@@ -31,6 +31,8 @@ FEWEST_VALUES_A_DAY = 6
 SPIKE_MEMORY_HOURS = 3.0
 SPIKE_SPREADS = 10.0
 LEAST_SPIKES_A_DAY = 0.03
+# The same reading said in other digits: no thermometer tells less apart.
+SAME_C = 0.005
 
 
 class Flag(IntFlag):
@@ -180,7 +182,7 @@ def _unusual(value: Array, lowest: Array, highest: Array, heard: Flags, margin_c
 def _runs(raw: Array) -> Array:
     """Length in rows of the run of equal values that ends at each row; a missing reading ends a run."""
     same = np.zeros(raw.shape, dtype=bool)
-    same[1:] = raw[1:] == raw[:-1]
+    same[1:] = _same(raw[1:], raw[:-1])
     row = np.arange(len(raw))[:, None]
     started = np.maximum.accumulate(np.where(same, 0, row), axis=0)
     return np.asarray((row - started + 1) * 1.0)
@@ -192,13 +194,19 @@ def _repeated_share(raw: Array, per_hour: int) -> tuple[Array, Flags]:
     equal, paired = np.zeros(raw.shape, dtype=bool), np.zeros(raw.shape, dtype=bool)
     moved = np.zeros(raw.shape, dtype=bool)
     if len(raw) > day:
-        equal[day:] = raw[day:] == raw[:-day]
+        equal[day:] = _same(raw[day:], raw[:-day])
         paired[day:] = np.isfinite(raw[day:]) & np.isfinite(raw[:-day])
-    moved[1:] = raw[1:] != raw[:-1]
+    moved[1:] = ~_same(raw[1:], raw[:-1])
     count = lasting(paired, day)
     share = lasting(equal, day) / np.maximum(count, 1)
     share = np.where(count >= 0.6 * day, share, 0.0)
     return share, lasting(moved & np.isfinite(raw), day) >= FEWEST_VALUES_A_DAY
+
+
+def _same(one: Array, other: Array) -> Flags:
+    """Whether two readings are the same but for their last digits; what is missing or infinite is the same as nothing."""
+    with np.errstate(invalid="ignore"):
+        return np.asarray(np.abs(one - other) < SAME_C)
 
 
 def _before(values: Array, rows: int) -> Array:

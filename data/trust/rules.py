@@ -63,7 +63,7 @@ class TrustRules:
     frozen_alarm_hours: float = 10.0
     """Hours of frozen readings within 24 after which a source is quarantined."""
 
-    repeat_alarm_hours: float = 3.0
+    repeat_alarm_hours: float = 1.0
     """Hours of replayed readings within 24 after which a source is quarantined."""
 
     spike_c: float = 5.0

@@ -6,7 +6,7 @@ decides between them; without demand both stay suspects. With one, demand alone 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -53,11 +53,14 @@ class Accusation:
 
 @dataclass(frozen=True)
 class Verdict:
-    """guilty: the one to quarantine, or None; suspects: those whose evidence makes them so; scores: of each source."""
+    """guilty: the one to quarantine, or None; suspects: those whose evidence makes them so; scores: of each source;
+    accusations: the strongest against each of the heard.
+    """
 
     guilty: Accusation | None
     suspects: tuple[Accusation, ...]
     scores: Array
+    accusations: Mapping[int, Accusation]
 
 
 def weigh(evidence: Evidence, sums: DriftSums, panel: Panel, heard: Sequence[int], rules: TrustRules) -> Verdict:
@@ -75,18 +78,14 @@ def weigh(evidence: Evidence, sums: DriftSums, panel: Panel, heard: Sequence[int
         for source, accusation in accusations.items()
         if best[source] >= rules.suspect_at / 2 and (len(heard) < 3 or _lead(evidence, scores, source) >= 0)
     )
-    if not accusations:
-        return Verdict(None, (), best)
     certain = [accusation for accusation in accusations.values() if accusation.score >= ACCUSED]
-    if not certain:
-        return Verdict(None, suspects, best)
-    top = max(certain, key=lambda accusation: _lead(evidence, scores, accusation.source))
-    if len(heard) >= 3:
-        lead = _lead(evidence, scores, top.source) + _support(evidence, sums, scores, top.source, heard)
-        return Verdict(top if lead >= rules.lead else None, suspects, best)
-    if len(heard) == 2:
-        return Verdict(_by_demand(evidence, sums, scores, accusations, rules), suspects, best)
-    return Verdict(top, suspects, best)
+    guilty = max(certain, key=lambda accusation: _lead(evidence, scores, accusation.source), default=None)
+    if guilty is not None and len(heard) >= 3:
+        lead = _lead(evidence, scores, guilty.source) + _support(evidence, sums, scores, guilty.source, heard)
+        guilty = guilty if lead >= rules.lead else None
+    elif guilty is not None and len(heard) == 2:
+        guilty = _by_demand(evidence, sums, scores, accusations, rules)
+    return Verdict(guilty, suspects, best, accusations)
 
 
 def _accusation(evidence: Evidence, nats: Array, scores: Array, source: int) -> Accusation:

@@ -27,7 +27,7 @@ from pipeline.case_study.worlds import Response, Scene
 from pipeline.database import transaction
 from pipeline.monitor import daily_error_percent, forecast_alarm
 from pipeline.operate import Operation
-from pipeline.provider_standings import all_events, excluded, standings_at
+from pipeline.provider_standings import all_events, exclusions_at, standings_at
 from pipeline.redteam.weather_poisoning import Poisoning, climatology, poison
 from pipeline.settings import Settings
 from pipeline.station import open_station
@@ -161,7 +161,8 @@ def _assumptions() -> list[str]:
 
 
 def _timeline(scene: Scene, response: Response, events: list[dict[str, Any]]) -> dict[str, dict[str, str | None]]:
-    accused = [event for event in events if event["provider"] == scene.attack.provider]
+    begin = scene.compromise.isoformat()
+    accused = [event for event in events if event["provider"] == scene.attack.provider and event["at"] >= begin]
 
     def first(state: str) -> str | None:
         found = [event["at"][:10] for event in accused if event["to_state"] == state]
@@ -196,9 +197,10 @@ def _touched(scene: Scene, world: str) -> dict[str, Any]:
     """What the liar touched from the moment since which the station refuses it; since the compromise if it never did."""
     liar = scene.attack.provider
     station = open_station(Settings(home=scene.home(world)))
+    end = pd.Timestamp(worlds.LAST_DAY, tz="UTC").to_pydatetime()
     with transaction(station.engine) as session:
-        standing = standings_at(session, pd.Timestamp(worlds.LAST_DAY, tz="UTC").to_pydatetime())
-        since = excluded(standing).get(liar, pd.Timestamp(scene.compromise)).to_pydatetime()
+        standing, refused = standings_at(session, end), exclusions_at(session, end)
+        since = refused[liar].since.to_pydatetime() if liar in refused else scene.compromise
         touched: BlastRadius = blast_radius(session, liar, since)
     return {
         "provider": liar,

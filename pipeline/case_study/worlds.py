@@ -27,7 +27,7 @@ from pipeline.database import transaction
 from pipeline.errors import PipelineError
 from pipeline.ingest import Readings, load_readings, set_utility, take_meter_readings, take_reports
 from pipeline.initial import register_providers
-from pipeline.monitor import daily_error_percent, forecast_alarm, judge_providers, record_judgement
+from pipeline.monitor import daily_error_percent, forecast_alarm, keep_watch
 from pipeline.operate import Operation, known_demand, operate
 from pipeline.predict import DayForecast, forecast_day
 from pipeline.publish import open_model
@@ -112,7 +112,7 @@ def live_on(scene: Scene, world: str) -> Operation:
 
 def _live_multi_source(station: Station, scene: Scene, first: date, last: date) -> Operation:
     readings = load_readings(station)
-    record_judgement(station, judge_providers(readings, readings.utility.gate_closure_of(last)))
+    keep_watch(station, readings, readings.utility.gate_closure_of(last))
     trained = None if first == FIRST_DAY else _active(station)
     return operate(station, readings, MULTI, (first, last), seed=scene.seed, trained=trained)
 

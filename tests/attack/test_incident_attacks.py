@@ -22,7 +22,7 @@ from pipeline import recover, registry
 from pipeline.database import transaction
 from pipeline.errors import BundleSwapped
 from pipeline.ingest import Readings
-from pipeline.monitor import judge_providers, record_judgement
+from pipeline.monitor import keep_watch
 from pipeline.operate import operate
 from pipeline.predict import forecast_day
 from pipeline.publish import KIND, open_model
@@ -87,7 +87,7 @@ def test_one_lying_provider_wins_where_it_is_trusted_alone_and_loses_among_four(
 
     # On: it is held against the others, found out and left out.
     defended = station_at(tmp_path / "defended")
-    record_judgement(defended, judge_providers(lied_to, END))
+    keep_watch(defended, lied_to, END)
     assert abs(mild_bias_percent(defended, lied_to, "multi-source") - yardstick) < 0.5
 
 
@@ -98,7 +98,7 @@ def test_standings_alone_keep_the_liar_out_of_the_very_forecasts(tmp_path: Path,
     unjudged = operate(station, lied_to, WeatherPolicy(), AT_FULL_STRENGTH, trained=trained)
     assert all(LIAR in made.sources for made in unjudged.forecasts if made.model_id == trained.model_id)
     # On.
-    record_judgement(station, judge_providers(lied_to, END))
+    keep_watch(station, lied_to, END)
     judged = operate(station, lied_to, WeatherPolicy(), AT_FULL_STRENGTH, trained=trained)
     assert len(judged.forecasts) == len(days_between(*AT_FULL_STRENGTH))
     assert not any(LIAR in made.sources for made in judged.forecasts)

@@ -18,9 +18,12 @@ from sqlmodel import Session
 from data.datasets import EmbeddedDataset
 from data.errors import ReportRefused
 from data.schema import MILD_C, TEMPERATURE_C, VALID_AT
-from data.weather_fusion import exclude, fuse, known_at, learn_profiles
+from data.weather_fusion import Exclusion, exclude, fuse, known_at, learn_profiles
 from data.weather_providers import ReportContent, UnverifiedReport, VerifiedReport, decode, encode, to_frame
-from data.weather_trust import TrustEvent, verify_report, watch
+from data.weather_trust import verify_report
+from pipeline.ingest import Readings
+from pipeline.monitor import judge_providers
+from pipeline.provider_standings import SAFETY_MARGIN
 from security.keyring import register_key, revoke_keys_of
 from security.signing import Signer, new_signer, sign_bytes
 
@@ -29,6 +32,7 @@ Lie = Callable[[pd.Series, pd.Series], pd.Series]
 
 BASELINE_END = pd.Timestamp("2012-12-31T13:00Z")
 ONSET = pd.Timestamp("2013-03-31T13:00Z")
+END = pd.Timestamp("2013-05-31T14:00Z")
 
 
 def days_since_onset(values: pd.Series) -> pd.Series:
@@ -41,32 +45,82 @@ LIES: dict[str, Lie] = {
     "too cold in mild hours only": lambda said, truth: said.mask(truth.between(*MILD_C), said - 2.5),
     "a pull towards mild": lambda said, _: said + 0.3 * (np.mean(MILD_C) - said),
 }
+# Days until it is found out, at most.
+FOUND_WITHIN = {
+    "three degrees too warm": 3,
+    "a ramp of 0.05 degrees a day": 35,
+    "too cold in mild hours only": 10,
+    "a pull towards mild": 10,
+}
 
 
-@pytest.mark.parametrize("liar", ["aurora", "cirrus"])
-@pytest.mark.parametrize("lie", LIES)
+def told(wide: pd.DataFrame, liar: str, lie: str, truth: pd.Series) -> pd.DataFrame:
+    lying = wide.copy()
+    lying.loc[ONSET:, liar] = LIES[lie](lying.loc[ONSET:, liar], truth.loc[ONSET:])
+    return lying
+
+
+def readings_of(measured: pd.DataFrame, forecast: pd.DataFrame, victoria: EmbeddedDataset) -> Readings:
+    """As a station would hold them until END: measured half an hour later, forecast at each gate closure."""
+    utility = victoria.utility
+    index = pd.DatetimeIndex(measured.loc[:END].index[:-1])
+    local = utility.local(index).tz_localize(None).normalize()
+    days = local.unique()
+    closures = pd.DatetimeIndex([utility.gate_closure_of(day.date()) for day in days])[days.get_indexer(local)]
+    frames = [
+        pd.DataFrame({"provider": name, "issued_at": issued_at, "valid_at": index, "temperature_c": wide[name].loc[index]})
+        for wide, issued_at in ((measured, index + utility.step), (forecast, closures))
+        for name in wide.columns
+    ]
+    weather = pd.concat(frames).dropna().sort_values(["provider", "valid_at", "issued_at"], ignore_index=True)
+    demand = victoria.demand_mw.loc[index].to_frame("demand_mw").assign(available_at=index + utility.step)
+    return Readings(utility, demand, weather)
+
+
+@pytest.mark.parametrize(
+    ("lie", "liar"),
+    [*((lie, "aurora") for lie in LIES), ("three degrees too warm", "cirrus"), ("a pull towards mild", "eurus")],
+)
 def test_one_lying_provider_wins_where_it_alone_is_trusted_and_loses_among_five(
     provider_weather: ProviderWeather, victoria: EmbeddedDataset, liar: str, lie: str
 ):
     measured, forecast = provider_weather(1)
     truth = victoria.temperature_c.reindex(measured.index)
-    lying = {"measured": measured.copy(), "forecast": forecast.copy()}
-    for frame in lying.values():
-        frame.loc[ONSET:, liar] = LIES[lie](frame.loc[ONSET:, liar], truth.loc[ONSET:])
-        assert frame[liar].between(-5, 60).mean() > 0.98
+    lying, foretold = (told(wide, liar, lie, truth) for wide in (measured, forecast))
+    assert lying[liar].between(-5, 60).mean() > 0.98
 
     # Off: whatever the trusted provider says is the temperature.
-    wrong = (lying["measured"][liar] - measured[liar]).abs().loc[ONSET:]
+    wrong = (lying[liar] - measured[liar]).abs().loc[ONSET:]
     assert (wrong.resample("7D").mean() > 1.0).sum() >= 4
 
-    # On: it is compared with the others, named, and left out from its onset on.
+    # On: it is compared with the others and with demand, named, and left out from its onset on.
+    found = [e for e in judge_providers(readings_of(lying, foretold, victoria), END) if e.to_state == "quarantined"]
+    assert [event.provider for event in found] == [liar]
+    assert ONSET < found[0].at <= ONSET + pd.Timedelta(days=FOUND_WITHIN[lie])
+    assert abs(found[0].onset - ONSET) <= pd.Timedelta(days=21 if "ramp" in lie else 7)
     profiles = learn_profiles(measured.loc[:BASELINE_END], victoria.utility)
-    quarantined = caught(watch(lying, profiles, victoria.utility, BASELINE_END))
-    assert list(quarantined) == [liar]
     everybody = list(measured.columns)
-    defended = fuse(exclude(lying["measured"], quarantined), profiles, victoria.utility, everybody)[TEMPERATURE_C]
+    cleaned = exclude(lying, {liar: Exclusion(found[0].onset - SAFETY_MARGIN)})
+    defended = fuse(cleaned, profiles, victoria.utility, everybody)[TEMPERATURE_C]
     clean = fuse(measured, profiles, victoria.utility, everybody)[TEMPERATURE_C]
     assert rmse(defended.loc[ONSET:], clean.loc[ONSET:]) < 0.4
+
+
+def test_a_provider_that_lies_in_its_forecasts_alone_is_found_out_by_them(
+    provider_weather: ProviderWeather, victoria: EmbeddedDataset
+):
+    measured, forecast = provider_weather(1)
+    foretold = told(forecast, "dewpoint", "three degrees too warm", victoria.temperature_c)
+    found = [e for e in judge_providers(readings_of(measured, foretold, victoria), END) if e.to_state == "quarantined"]
+    assert [event.provider for event in found] == ["dewpoint"]
+    assert found[0].reason.startswith("forecast: reads too warm")
+    assert found[0].at <= ONSET + pd.Timedelta(days=7)
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_honest_providers_are_left_alone(provider_weather: ProviderWeather, victoria: EmbeddedDataset, seed: int):
+    events = judge_providers(readings_of(*provider_weather(seed), victoria), END)
+    assert [event for event in events if event.to_state == "quarantined"] == []
 
 
 @pytest.mark.parametrize("lie", LIES)
@@ -74,10 +128,7 @@ def test_before_it_is_caught_the_median_already_holds_most_of_a_lie_off(
     provider_weather: ProviderWeather, victoria: EmbeddedDataset, lie: str
 ):
     measured, _ = provider_weather(1)
-    lying = measured.copy()
-    lying.loc[ONSET:, "aurora"] = LIES[lie](
-        lying.loc[ONSET:, "aurora"], victoria.temperature_c.reindex(measured.index)[ONSET:]
-    )
+    lying = told(measured, "aurora", lie, victoria.temperature_c.reindex(measured.index))
     profiles = learn_profiles(measured.loc[:BASELINE_END], victoria.utility)
     fused, clean = (fuse(wide, profiles, victoria.utility, list(wide.columns))[TEMPERATURE_C] for wide in (lying, measured))
     assert (
@@ -94,10 +145,6 @@ def test_three_liars_of_five_who_agree_win_since_a_median_needs_an_honest_majori
     profiles = learn_profiles(measured.loc[:BASELINE_END], victoria.utility)
     fused, clean = (fuse(wide, profiles, victoria.utility, list(wide.columns))[TEMPERATURE_C] for wide in (lying, measured))
     assert rmse(fused.loc[ONSET:], clean.loc[ONSET:]) > 2.0
-
-
-def caught(events: list[TrustEvent]) -> dict[str, pd.Timestamp]:
-    return {event.provider: event.onset for event in events if event.to_state == "quarantined"}
 
 
 def rmse(one: pd.Series, other: pd.Series) -> float:

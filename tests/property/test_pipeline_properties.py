@@ -18,14 +18,14 @@ from hypothesis import strategies as st
 from sqlmodel import Session, SQLModel, create_engine
 
 from data.schema import Utility
-from data.weather_fusion import Profiles
+from data.weather_fusion import Exclusion, Profiles
 from data.weather_providers import ReportContent, to_frame
 from pipeline import registry
 from pipeline.case_study.scores import DayParts, figures
 from pipeline.errors import NoActiveModel, PipelineError
 from pipeline.ingest import Readings, load_readings, set_utility, take_demand, take_weather
 from pipeline.predict import forecast_day
-from pipeline.provider_standings import SAFETY_MARGIN, excluded, record_decision, standings_at
+from pipeline.provider_standings import SAFETY_MARGIN, exclusions_at, record_decision, standings_at
 from pipeline.publish import OpenedModel, open_model
 from pipeline.redteam.weather_poisoning import Poisoning, climatology, poison, strength
 from pipeline.registry import ACTIVE, CANDIDATE, RETIRED, REVOKED, ModelRecord
@@ -69,18 +69,25 @@ def test_any_text_is_a_policy_or_refused(text: str) -> None:
 @given(
     st.sampled_from(["", *NAMES]),
     st.dictionaries(words, st.lists(numbers, min_size=1, max_size=11), max_size=4),
-    st.dictionaries(words, moments, max_size=4),
+    st.dictionaries(words, st.floats(0.2, 10), max_size=4),
+    st.dictionaries(words, st.tuples(moments, st.none() | moments), max_size=4),
 )
 @settings(deadline=None)
 def test_a_contract_survives_its_json(
-    trusted: str, coefficients: dict[str, list[float]], excluded_from: dict[str, datetime]
+    trusted: str,
+    coefficients: dict[str, list[float]],
+    spread_c: dict[str, float],
+    excluded: dict[str, tuple[datetime, datetime | None]],
 ) -> None:
-    profiles = Profiles({name: np.array(values) for name, values in coefficients.items()})
-    onsets = {name: pd.Timestamp(moment) for name, moment in excluded_from.items()}
-    drawn = WeatherContract(WeatherPolicy(trusted), profiles, onsets)
+    profiles = Profiles({name: np.array(values) for name, values in coefficients.items()}, spread_c)
+    periods = {
+        name: Exclusion(pd.Timestamp(since), None if until is None else pd.Timestamp(until))
+        for name, (since, until) in excluded.items()
+    }
+    drawn = WeatherContract(WeatherPolicy(trusted), profiles, periods)
     read = WeatherContract.from_json(json.loads(json.dumps(drawn.to_json())))
     assert read.to_json() == drawn.to_json()
-    assert (read.policy, read.excluded_from) == (drawn.policy, onsets)
+    assert (read.policy, read.excluded, read.profiles.spread_c) == (drawn.policy, periods, spread_c)
 
 
 @given(
@@ -94,18 +101,23 @@ def test_whatever_an_excluded_provider_says_after_its_onset_moves_no_temperature
 ) -> None:
     wide = pd.DataFrame(dict(zip(NAMES, said, strict=True)), index=INDEX, dtype=float)
     wide.iloc[0] = 10.0
-    contract = WeatherContract(WeatherPolicy(), Profiles({}), {name: INDEX[row] for name, row in onsets.items()})
+    contract = WeatherContract(WeatherPolicy(), Profiles({}), {name: Exclusion(INDEX[row]) for name, row in onsets.items()})
     lied_to = wide.copy()
     for name, row in onsets.items():
         lied_to.loc[INDEX[row] :, name] = lie
     utility = Utility("UTC", pd.Timedelta(hours=1))
     (before, heard), (after, still_heard) = (temperature_by(contract, frame, utility) for frame in (wide, lied_to))
-    pd.testing.assert_series_equal(before, after)
+    pd.testing.assert_frame_equal(before, after)
     assert heard == still_heard
 
 
 decisions = st.lists(
-    st.tuples(st.sampled_from(NAMES), moments, st.sampled_from(["trusted", "suspect", "quarantined", "revoked"]), moments),
+    st.tuples(
+        st.sampled_from(NAMES),
+        moments,
+        st.sampled_from(["trusted", "suspect", "quarantined", "revoked", "probation"]),
+        moments,
+    ),
     max_size=8,
 )
 
@@ -120,23 +132,28 @@ def test_a_standing_is_the_last_decision_up_to_the_moment(
             record_decision(
                 session,
                 provider=provider,
-                to_state=to_state,  # type: ignore[arg-type]  # drawn from the four
+                to_state=to_state,  # type: ignore[arg-type]  # drawn from the five
                 at=at,
                 onset=onset,
                 by="olga",
                 reason="",
             )
         standings = standings_at(session, moment)
-    last: dict[str, tuple[str, datetime]] = {}
+        excluded = exclusions_at(session, moment)
+    words: dict[str, list[tuple[str, datetime, datetime]]] = {}
     for provider, at, to_state, onset in sorted(decided, key=lambda one: one[1]):
         if at <= moment:
-            last[provider] = (to_state, onset)
+            words.setdefault(provider, []).append((to_state, at, onset))
+    last = {name: (said[-1][0], said[-1][2]) for name, said in words.items()}
     assert {name: (event.to_state, event.onset) for name, event in standings.items()} == last
-    assert excluded(standings) == {
-        name: pd.Timestamp(onset) - SAFETY_MARGIN
-        for name, (to_state, onset) in last.items()
-        if to_state in ("quarantined", "revoked")
-    }
+    for name, said in words.items():
+        refused = [number for number, (to_state, _, _) in enumerate(said) if to_state not in ("trusted", "suspect")]
+        if not refused:
+            assert name not in excluded
+            continue
+        assert excluded[name].since == pd.Timestamp(min(said[number][2] for number in refused)) - SAFETY_MARGIN
+        after = said[refused[-1] + 1 :]
+        assert excluded[name].until == (pd.Timestamp(after[0][1]) if after else None)
 
 
 acts = st.lists(

@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from data.schema import Array
-from data.trust.consensus import NO_WEIGHT_SPREADS, fused_of
-from data.trust.learning import LEAST_SPREAD_C
+from data.trust.consensus import LEAST_SPREAD_C, NO_WEIGHT_SPREADS, fused_of
 from data.trust.readings import Flag
 from data.trust.rules import TrustRules
 from data.trust.watch import Progress, WeatherWatch

@@ -11,7 +11,15 @@ from fastapi import Request
 from api.error_responses import of_gridward_error
 from data.errors import FileRefused, NoTrustedWeather
 from forecasting.errors import ModelFileRefused, TooLittleHistory
-from pipeline.errors import BundleSwapped, ClaimsNotMet, DayNotForecastable, NoActiveModel, PipelineError
+from pipeline.errors import (
+    BundleSwapped,
+    ClaimsNotMet,
+    DatabaseOutdated,
+    DayNotForecastable,
+    NoActiveModel,
+    PipelineError,
+    StandingKept,
+)
 from security.errors import (
     AccessError,
     AuditLogBroken,
@@ -42,6 +50,8 @@ CASES: list[tuple[GridwardError, int, str]] = [
     (NoTrustedWeather("x"), 409, "data"),
     (FileRefused("x", path="y"), 409, "data"),
     (PipelineError("x"), 409, "pipeline"),
+    (StandingKept("a", "trusted", "b", "c"), 409, "pipeline"),
+    (DatabaseOutdated("a", ["b"]), 409, "pipeline"),
     (UnavailableError("x"), 503, "unavailable"),
     (NoActiveModel(), 503, "unavailable"),
     (AccessError("x"), 500, "unexpected"),

@@ -22,12 +22,14 @@ ROUTES = {
     "reload": ("POST", "/v1/models/reload", None),
     "providers": ("GET", "/v1/providers", None),
     "revoke": ("POST", "/v1/providers/nobody/revoke", {"reason": "test"}),
+    "readmit": ("POST", "/v1/providers/nobody/readmit", {"reason": "test"}),
+    "trust": ("POST", "/v1/providers/nobody/trust", {"reason": "test"}),
     "retrain": ("POST", "/v1/retrain", {"weather_policy": "single:nobody"}),
     "audit": ("GET", "/v1/audit", None),
 }
 ALLOWED = {
     "analyst": {"forecast", "models", "providers"},
-    "operator": {"forecast", "models", "providers", "reload", "revoke", "retrain"},
+    "operator": {"forecast", "models", "providers", "reload", "revoke", "readmit", "trust", "retrain"},
     "auditor": {"models", "providers", "audit"},
 }
 

@@ -41,6 +41,16 @@ def test_values_stay_at_their_times_and_gaps_stay_gaps():
     assert frame.columns.tolist() == ["demand_mw", "temperature_c"]
 
 
+def test_what_had_been_forecast_and_how_uncertain_it_was_stand_beside_where_they_are_given():
+    as_of, half_a_degree = INDEX[100], pd.Series(0.5, index=INDEX[50:])
+    frame = assemble(DEMAND, WARMTH, UTILITY, as_of, WARMTH + 1, half_a_degree)
+    assert frame.columns.tolist() == ["demand_mw", "temperature_c", "forecast_temperature_c", "temperature_uncertainty_c"]
+    assert frame["temperature_uncertainty_c"].isna().tolist() == [True] * 50 + [False] * 50
+    assert (frame["forecast_temperature_c"] == WARMTH.iloc[:100] + 1).all()
+    asked = with_forecast(DEMAND.iloc[:100].to_frame("demand_mw"), WARMTH.iloc[50:200], half_a_degree)
+    assert asked["temperature_uncertainty_c"].notna().tolist() == [False] * 50 + [True] * 150
+
+
 def test_training_ends_with_the_demand_even_if_it_is_asked_later():
     frame = assemble(DEMAND.iloc[:500], WARMTH, UTILITY, INDEX[1000])
     assert frame.index[-1] == INDEX[499]
@@ -52,3 +62,4 @@ def test_a_forecast_is_asked_with_demand_so_far_and_temperatures_to_the_end():
     assert frame["demand_mw"].notna().sum() == 100
     assert frame["temperature_c"].iloc[:50].isna().all()
     assert frame["temperature_c"].iloc[50:].equals(WARMTH.iloc[50:200].rename("temperature_c"))
+    assert frame.columns.tolist() == ["demand_mw", "temperature_c"]

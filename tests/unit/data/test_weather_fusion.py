@@ -10,11 +10,11 @@ import pandas as pd
 import pytest
 
 from data.errors import NoTrustedWeather
-from data.schema import ISSUED_AT, PROVIDER, TEMPERATURE_C, VALID_AT, Utility, days_between
+from data.schema import ISSUED_AT, PROVIDER, TEMPERATURE_C, TEMPERATURE_UNCERTAINTY_C, VALID_AT, Utility, days_between
+from data.trust.consensus import LEAST_SPREAD_C, SHARED_SPREAD_C
 from data.weather_fusion import (
-    MAD_TO_SIGMA,
     SOURCES,
-    UNCERTAINTY_C,
+    UNKNOWN_SPREAD_C,
     Exclusion,
     Profiles,
     bridged,
@@ -124,17 +124,60 @@ def test_a_provider_that_was_never_profiled_is_taken_at_its_word():
     assert without_bias(wide, NO_BIAS, BERLIN).equals(wide)
 
 
-def test_the_fused_value_is_the_median_of_the_trusted_with_its_uncertainty():
-    wide = wide_of(a=[10.0] * 24, b=[11.0] * 24, c=[14.0] * 24, liar=[50.0] * 24)
-    fused = fuse(wide, NO_BIAS, BERLIN, ["a", "b", "c"])
-    assert (fused[TEMPERATURE_C] == 11.0).all()
-    assert fused[UNCERTAINTY_C].to_numpy() == pytest.approx(1.0 * MAD_TO_SIGMA / np.sqrt(3))
+def test_a_spread_is_how_far_a_provider_usually_stands_from_the_middle_of_the_others():
+    index = pd.date_range("2012-01-01", periods=24 * 200, freq="h", tz="UTC")
+    random = np.random.default_rng(2)
+    truth = 15 + 10 * random.standard_normal(len(index))
+    noise = {"close": 0.4, "like": 0.4, "far": 1.5}
+    wide = pd.DataFrame({name: truth + 3 + random.normal(0, size, len(index)) for name, size in noise.items()}, index=index)
+    spread = learn_profiles(wide, BERLIN).spread_c
+    # The others' middle wanders too: half of the sum of their variances.
+    assert spread["far"] == pytest.approx(np.hypot(1.5, 0.4 / np.sqrt(2)), rel=0.05)
+    assert spread["close"] == pytest.approx(spread["like"], rel=0.1)
+    assert spread["close"] < spread["far"] / 1.5
+
+
+def test_who_never_differs_keeps_the_least_spread_and_who_was_never_held_against_another_the_unknown_one():
+    assert learn_profiles(wide_of(a=10.0, b=10.0), BERLIN).spread_c == {"a": LEAST_SPREAD_C, "b": LEAST_SPREAD_C}
+    assert learn_profiles(wide_of(a=10.0), BERLIN).spread_c == {"a": UNKNOWN_SPREAD_C}
+    turns = learn_profiles(wide_of(a=[10.0] * 12 + [np.nan] * 12, b=[np.nan] * 12 + [11.0] * 12), BERLIN)
+    assert turns.spread_c == {"a": UNKNOWN_SPREAD_C, "b": UNKNOWN_SPREAD_C}
+
+
+def test_who_was_close_to_the_others_weighs_more():
+    wide = wide_of(close=10.0, far=11.0)
+    even = fuse(wide, NO_BIAS, BERLIN, ["close", "far"])[TEMPERATURE_C]
+    weighed = fuse(wide, Profiles({}, {"close": 0.3, "far": 1.0}), BERLIN, ["close", "far"])[TEMPERATURE_C]
+    assert even.to_numpy() == pytest.approx(10.5)
+    near, distant = 1 / (0.3**2 + LEAST_SPREAD_C**2), 1 / (1.0 + LEAST_SPREAD_C**2)
+    assert weighed.to_numpy() == pytest.approx(10.0 + distant / (near + distant))
+
+
+def test_who_is_not_trusted_is_not_heard_and_who_lies_far_out_does_not_count():
+    wide = wide_of(a=10.0, b=10.4, c=11.0, d=40.0, liar=-20.0)
+    fused = fuse(wide, NO_BIAS, BERLIN, ["a", "b", "c", "d"])
+    pd.testing.assert_frame_equal(fused, fuse(wide.drop(columns="liar"), NO_BIAS, BERLIN, list(wide.columns)))
     assert (fused[SOURCES] == 3).all()
+    assert fused[TEMPERATURE_C].to_numpy() == pytest.approx((10.0 + 10.4 + 11.0) / 3)
 
 
-def test_one_source_alone_says_nothing_of_its_uncertainty():
-    fused = fuse(wide_of(a=[10.0] * 24, b=[10.5] * 12 + [np.nan] * 12), NO_BIAS, BERLIN, ["a", "b"])
-    assert fused[UNCERTAINTY_C].notna().tolist() == [True] * 12 + [False] * 12
+def test_the_fewer_sources_are_left_the_less_certain_is_the_temperature_and_one_alone_is_as_its_own_spread_says():
+    wide = wide_of(a=10.0, b=10.1, c=[10.2] * 12 + [np.nan] * 12, d=[np.nan] * 24)
+    of = {
+        count: fuse(wide, Profiles({}, {"a": 0.5, "b": 0.5, "c": 0.5}), BERLIN, "abc"[:count])[TEMPERATURE_UNCERTAINTY_C]
+        for count in (1, 2, 3)
+    }
+    assert (of[3].iloc[:12] < of[2].iloc[:12]).all()
+    assert of[3].iloc[12:].equals(of[2].iloc[12:])
+    assert (of[2] < of[1]).all()
+    assert of[1].to_numpy() == pytest.approx(np.hypot(0.5, SHARED_SPREAD_C))
+    unknown = fuse(wide, NO_BIAS, BERLIN, ["a"])[TEMPERATURE_UNCERTAINTY_C]
+    assert unknown.to_numpy() == pytest.approx(np.hypot(UNKNOWN_SPREAD_C, SHARED_SPREAD_C))
+
+
+def test_sources_that_contradict_each_other_are_less_certain_than_those_that_agree():
+    agreed, apart = (fuse(wide_of(a=10.0, b=other), NO_BIAS, BERLIN, ["a", "b"]) for other in (10.0, 16.0))
+    assert (apart[TEMPERATURE_UNCERTAINTY_C] > 2 * agreed[TEMPERATURE_UNCERTAINTY_C]).all()
 
 
 def test_biases_are_taken_off_before_providers_are_compared():
@@ -165,6 +208,7 @@ def test_fusing_bridges_short_gaps_and_counts_no_source_in_them():
     gap = [*values[:5], np.nan, np.nan, *values[7:]]
     fused = fuse(wide_of(a=gap, b=gap), NO_BIAS, BERLIN, ["a", "b"])
     assert fused[TEMPERATURE_C].tolist() == pytest.approx(values)
+    assert fused[TEMPERATURE_UNCERTAINTY_C].to_numpy() == pytest.approx(fused[TEMPERATURE_UNCERTAINTY_C].iloc[0])
     assert fused[SOURCES].tolist() == [2] * 5 + [0, 0] + [2] * 17
 
 

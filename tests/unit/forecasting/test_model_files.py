@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from data.schema import FORECAST_TEMPERATURE_C, TEMPERATURE_C, Utility
+from data.schema import FORECAST_TEMPERATURE_C, TEMPERATURE_C, TEMPERATURE_UNCERTAINTY_C, Utility
 from forecasting.day_grid import known_until_gate
 from forecasting.ensemble import EnsembleForecaster
 from forecasting.errors import ModelFileRefused
@@ -81,6 +81,22 @@ def test_a_member_alone_comes_back_the_same_and_needs_no_trees(name: str, small_
     pd.testing.assert_frame_equal(restored.predict(known, DAY), alone.predict(known, DAY))
 
 
+def test_how_certain_the_weather_usually_was_comes_back_and_a_file_from_before_that_was_told_knows_nothing_of_it(
+    ensemble: EnsembleForecaster, small_world: SmallWorld
+):
+    utility, frame = small_world(days=112)
+    told = EnsembleForecaster("linear", ("linear",)).fit(frame.assign(**{TEMPERATURE_UNCERTAINTY_C: 0.4}), utility)
+    restored = load(dump(told))
+    assert isinstance(restored, EnsembleForecaster)
+    assert restored.usual_uncertainty_c_ == pytest.approx(0.4)
+    known = known_until_gate(frame, utility, DAY).assign(**{TEMPERATURE_UNCERTAINTY_C: 2.0})
+    pd.testing.assert_frame_equal(restored.predict(known, DAY), told.predict(known, DAY))
+    assert b"usual_uncertainty_c" not in dump(ensemble)[MODEL_JSON]
+    older = load(changed(dump(told), lambda content: content.pop("usual_uncertainty_c")))
+    assert isinstance(older, EnsembleForecaster)
+    assert np.isnan(older.usual_uncertainty_c_)
+
+
 def test_a_loaded_model_explains_the_same(ensemble: EnsembleForecaster, small_world: SmallWorld):
     utility, frame = small_world(days=112)
     restored = load(dump(ensemble))
@@ -99,6 +115,8 @@ def test_a_loaded_model_explains_the_same(ensemble: EnsembleForecaster, small_wo
         lambda content: content.update(order=["linear", "unknown"]),
         lambda content: content.pop("scale_mw"),
         lambda content: content.update(scale_mw="large"),
+        lambda content: content.update(usual_uncertainty_c="small"),
+        lambda content: content.update(usual_uncertainty_c=None),
         lambda content: content.update(weights=[float("nan")] * 4),
         lambda content: content["members"].pop("kernel"),
         lambda content: content["members"]["linear"].update(coefficients=[["a"]]),

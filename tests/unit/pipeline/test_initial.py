@@ -63,7 +63,7 @@ def test_a_liar_in_ones_own_files_is_judged_before_the_first_training(empty_stat
     main, _ = build(empty_station, lately)
     with transaction(empty_station.engine) as session:
         assert standings_at(session, END.to_pydatetime())[LIAR].to_state == "quarantined"
-    assert list(open_model(empty_station, main.model_id).contract.excluded_from) == [LIAR]
+    assert list(open_model(empty_station, main.model_id).contract.excluded) == [LIAR]
 
 
 def test_a_second_first_day_is_refused_and_changes_nothing(station: Station, readings: Readings) -> None:

@@ -13,6 +13,7 @@ from sqlmodel import select
 
 from data.errors import NoTrustedWeather
 from data.provenance import ForecastRecord
+from data.weather_fusion import Exclusion
 from forecasting.forecaster import QUANTILE_COLUMNS
 from pipeline.database import transaction
 from pipeline.errors import DayNotForecastable
@@ -25,7 +26,7 @@ from tests.unit.api.small_station import LAST_DAY, PROVIDERS, START, UTILITY
 
 DAY = LAST_DAY - timedelta(days=10)
 GATE = UTILITY.gate_closure_of(DAY)
-ALL_REFUSED = dict.fromkeys(PROVIDERS, START)
+ALL_REFUSED = dict.fromkeys(PROVIDERS, Exclusion(START))
 
 Models = dict[str, OpenedModel]
 Ask = Callable[..., DayForecast]
@@ -36,7 +37,7 @@ def ask(readings: Readings, models: Models) -> Ask:
     """Forecasts `DAY` by the main model with the fallback at hand; each argument can be another."""
 
     def forecast(day: date = DAY, **changes: object) -> DayForecast:
-        arguments = {"readings": readings, "model": models["main"], "fallback": models["fallback"], "excluded_from": {}}
+        arguments = {"readings": readings, "model": models["main"], "fallback": models["fallback"], "excluded": {}}
         return forecast_day(**{**arguments, **changes}, day=day)  # type: ignore[arg-type]  # named in each test
 
     return forecast
@@ -107,24 +108,49 @@ def test_a_correction_of_demand_counts_from_when_it_became_known(ask: Ask, readi
 
 
 def test_a_refused_provider_is_not_heard(ask: Ask, readings: Readings) -> None:
-    refused = ask(excluded_from={"boreas": START})
+    refused = ask(excluded={"boreas": Exclusion(START)})
     assert refused.sources == ("aurora", "cirrus")
     lying = readings.weather["temperature_c"].mask(readings.weather["provider"] == "boreas", 50.0)
     lied_to = ask(
-        readings=replace(readings, weather=readings.weather.assign(temperature_c=lying)), excluded_from={"boreas": START}
+        readings=replace(readings, weather=readings.weather.assign(temperature_c=lying)),
+        excluded={"boreas": Exclusion(START)},
     )
     pd.testing.assert_frame_equal(refused.frame, lied_to.frame, check_exact=True)
 
 
 def test_a_provider_refused_since_lately_is_no_source_and_the_forecast_another(ask: Ask) -> None:
-    lately = ask(excluded_from={"boreas": GATE - pd.Timedelta(days=14)})
+    lately = ask(excluded={"boreas": Exclusion(GATE - pd.Timedelta(days=14))})
     assert lately.sources == ("aurora", "cirrus")
     assert lately.forecast_id != ask().forecast_id
     assert not lately.frame.equals(ask().frame)
 
 
+def widths(made: DayForecast) -> pd.Series:
+    """Width of the 80 % interval [MW]."""
+    return made.frame["q90"] - made.frame["q10"]
+
+
+def test_the_fewer_providers_are_trusted_the_wider_is_the_forecast_and_its_middle_stays(ask: Ask) -> None:
+    # As quarantine does it: they are refused from a while ago on; the model has learned with all three.
+    lately = Exclusion(GATE - pd.Timedelta(days=14))
+    whole, alone = ask(), ask(excluded={"boreas": lately, "cirrus": lately})
+    assert alone.sources == ("aurora",)
+    assert (widths(alone) > widths(whole)).all()
+    off = (alone.frame["forecast_mw"] - whole.frame["forecast_mw"]).abs()
+    assert off.max() < widths(whole).mean()
+    assert off.mean() < 0.02 * whole.frame["forecast_mw"].mean()
+
+
+def test_a_model_of_one_provider_asks_nobody_how_certain_it_is(ask: Ask, models: Models) -> None:
+    model = replace(models["main"], contract=WeatherContract(WeatherPolicy("boreas"), models["main"].contract.profiles, {}))
+    others = Exclusion(START)
+    pd.testing.assert_frame_equal(
+        ask(model=model).frame, ask(model=model, excluded={"aurora": others, "cirrus": others}).frame, check_exact=True
+    )
+
+
 def test_without_trusted_weather_the_fallback_answers_and_says_so(ask: Ask, models: Models) -> None:
-    made = ask(excluded_from=ALL_REFUSED)
+    made = ask(excluded=ALL_REFUSED)
     assert (made.model_id, made.weather, made.sources) == (models["fallback"].model_id, "none", ())
     assert made.snapshot_id == models["fallback"].snapshot_id
     assert made.frame.notna().all(axis=None)
@@ -132,12 +158,12 @@ def test_without_trusted_weather_the_fallback_answers_and_says_so(ask: Ask, mode
 
 def test_the_fallback_reads_no_weather_at_all(ask: Ask, readings: Readings) -> None:
     silent = replace(readings, weather=readings.weather.iloc[:0])
-    pd.testing.assert_frame_equal(ask(excluded_from=ALL_REFUSED).frame, ask(readings=silent).frame, check_exact=True)
+    pd.testing.assert_frame_equal(ask(excluded=ALL_REFUSED).frame, ask(readings=silent).frame, check_exact=True)
 
 
 def test_without_either_there_is_no_forecast(ask: Ask) -> None:
     with pytest.raises(NoTrustedWeather):
-        ask(excluded_from=ALL_REFUSED, fallback=None)
+        ask(excluded=ALL_REFUSED, fallback=None)
 
 
 @pytest.mark.parametrize(("missing_hours", "weather"), [(2, "multi-source"), (3, "none")])
@@ -155,9 +181,9 @@ def test_a_model_of_one_provider_falls_back_when_that_one_is_refused(ask: Ask, m
     model = replace(models["main"], contract=alone)
     assert ask(model=model).sources == ("boreas",)
     assert ask(model=model).weather == "single:boreas"
-    assert ask(model=model, excluded_from={"boreas": START}).weather == "none"
+    assert ask(model=model, excluded={"boreas": Exclusion(START)}).weather == "none"
     # Refused from yesterday on: what it said before may still be heard, its forecast not.
-    assert ask(model=model, excluded_from={"boreas": UTILITY.day_index(DAY)[0]}).weather == "none"
+    assert ask(model=model, excluded={"boreas": Exclusion(UTILITY.day_index(DAY)[0])}).weather == "none"
 
 
 def test_days_outside_the_readings_are_refused_with_the_days_that_can_be_had(ask: Ask) -> None:
@@ -183,14 +209,14 @@ def test_a_forecasts_name_follows_from_model_day_and_weather(ask: Ask) -> None:
     assert ask().forecast_id == named
     others = {
         ask(DAY + timedelta(days=1)).forecast_id,
-        ask(excluded_from={"boreas": START}).forecast_id,
-        ask(excluded_from=ALL_REFUSED).forecast_id,
+        ask(excluded={"boreas": Exclusion(START)}).forecast_id,
+        ask(excluded=ALL_REFUSED).forecast_id,
     }
     assert len({named, *others}) == 4
 
 
 def test_asked_again_a_forecast_stands_in_the_ledger_once(station: Station, ask: Ask) -> None:
-    made, without = ask(), ask(excluded_from=ALL_REFUSED)
+    made, without = ask(), ask(excluded=ALL_REFUSED)
     record(station, UTILITY, [made], "ann")
     record(station, UTILITY, [made, without], "bob")
     with transaction(station.engine) as session:

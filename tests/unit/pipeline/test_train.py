@@ -14,11 +14,13 @@ from sqlmodel import select
 from data.errors import NoTrustedWeather
 from data.provenance import SnapshotRecord
 from data.snapshots import Snapshot, restore
+from data.trust.readings import Flag
+from data.weather_fusion import Exclusion
 from forecasting.errors import TooLittleHistory
 from pipeline import registry
 from pipeline.database import transaction
 from pipeline.errors import PipelineError
-from pipeline.ingest import Readings
+from pipeline.ingest import Readings, keep_flags
 from pipeline.provider_standings import record_decision
 from pipeline.publish import open_model
 from pipeline.station import Station
@@ -119,7 +121,7 @@ def test_a_refused_provider_is_left_out_from_its_onset_on(station: Station, read
     refused_from = onset - pd.Timedelta(days=14)
     trained = train(station, readings, order())
     assert sources_of(station, trained)["boreas"] == refused_from - UTILITY.step
-    assert open_model(station, trained.model_id).contract.excluded_from == {"boreas": refused_from}
+    assert open_model(station, trained.model_id).contract.excluded == {"boreas": Exclusion(refused_from)}
 
     lying = (readings.weather["provider"] == "boreas") & (readings.weather["valid_at"] >= refused_from)
     lied_to = readings.weather.assign(temperature_c=readings.weather["temperature_c"].mask(lying, 50.0))
@@ -168,8 +170,24 @@ def test_the_main_model_is_not_trained_on_too_little_or_on_no_weather(station: S
         assert registry.active(session).model_id == before
 
 
-def test_what_is_known_of_the_past_has_one_column_a_provider_and_ends_at_the_moment(readings: Readings) -> None:
-    wide = weather_known(readings, AS_OF)
+def test_what_is_known_of_the_past_has_one_column_a_provider_and_ends_at_the_moment(
+    station: Station, readings: Readings
+) -> None:
+    wide = weather_known(station, readings, AS_OF)
     assert list(wide.columns) == list(PROVIDERS)
     assert (wide.index[0], wide.index[-1]) == (START, AS_OF - UTILITY.step)
     assert np.isfinite(wide.to_numpy()).all()
+
+
+def test_values_that_were_flagged_are_kept_as_readings_and_not_trained_on(station: Station, readings: Readings) -> None:
+    hours = [START + pd.Timedelta(hours=1000), START + pd.Timedelta(hours=1001)]
+    keep_flags(station, pd.DataFrame({"provider": ["boreas", "zephyr"], "valid_at": hours, "flags": [int(Flag.SPIKE)] * 2}))
+    wide = weather_known(station, readings, AS_OF)
+    assert np.isnan(wide.loc[hours[0], "boreas"])
+    assert wide.isna().to_numpy().sum() == 1
+    snapshot = snapshot_of(station, train(station, readings, order()))
+    assert np.isnan(snapshot.readings.loc[hours[0], "boreas"])
+    assert snapshot.training["temperature_c"].notna().all()
+    # What is judged anew takes the place of what was judged before.
+    keep_flags(station, pd.DataFrame({"provider": [], "valid_at": [], "flags": []}))
+    assert weather_known(station, readings, AS_OF).notna().to_numpy().all()

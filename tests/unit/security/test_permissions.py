@@ -12,7 +12,8 @@ from security.permissions import Permission, Role, require
 EXPECTED = {
     Role.ANALYST: {"read_forecast", "read_models", "read_providers"},
     Role.OPERATOR: {
-        "read_forecast", "read_models", "read_providers", "retrain", "revoke_provider", "reload_models",
+        "read_forecast", "read_models", "read_providers", "retrain", "revoke_provider",
+        "readmit_provider", "reload_models",
     },
     Role.AUDITOR: {"read_models", "read_providers", "read_audit"},
 }  # fmt: skip

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from data.schema import Array
-from data.trust.consensus import NO_WEIGHT_SPREADS, SHARED_SPREAD_C, fused_of
+from data.trust.consensus import NO_WEIGHT_SPREADS, SHARED_SPREAD_C, accuracy_weights, fused_of, usual_spread
 
 SPREAD = 0.4
 
@@ -110,3 +110,23 @@ def test_rows_are_fused_each_on_its_own():
 def test_exactly_half_of_the_weight_on_each_side_is_met_in_the_middle():
     near = NO_WEIGHT_SPREADS * SPREAD / 4
     assert fused([10.0, 10.0 + near])[0] == pytest.approx(10.0 + near / 2)
+
+
+def test_where_the_middle_falls_between_two_far_apart_a_third_further_out_does_not_count():
+    temperature, _, _ = fused([20.0, 20.3, 25.5, 60.0])
+    assert 20.0 <= temperature <= 25.5
+
+
+def test_the_more_accurate_weigh_more_but_never_more_than_all_the_others():
+    weights = accuracy_weights(np.array([0.2, 1.0, 1.0]))
+    assert weights[0] > weights[1] == weights[2]
+    assert weights[0] < weights[1] + weights[2]
+    # One alone, or the better of two, has nobody to outweigh.
+    assert accuracy_weights(np.array([0.2, 1.0]))[0] > accuracy_weights(np.array([0.2, 1.0]))[1] * 5
+
+
+def test_the_usual_spread_is_that_around_the_others_and_unknown_with_nobody_else():
+    random = np.random.default_rng(2)
+    values = random.normal(0, [0.3, 0.3, 2.0], (5000, 3))
+    assert usual_spread(values, 2) == pytest.approx(2.0, rel=0.1)
+    assert usual_spread(values[:, :1], 0) == 1.0

@@ -142,6 +142,14 @@ def test_a_second_liar_is_found_among_those_that_are_left():
     assert mean_error(place, progress) < 0.6
 
 
+def test_two_of_five_that_tell_the_same_lie_are_found_and_nobody_is_framed():
+    place = town(5)
+    readings = lied(place, 1, lambda said: said + 2.0, ONSET)
+    readings[row_of(place, ONSET) :, 3] += 2.0
+    _, progress = judged(place, readings)
+    assert sorted(come_to(progress, "quarantined")) == ["b", "d"]
+
+
 def test_of_two_without_demand_both_stay_suspects_and_both_are_heard():
     place = town(2)
     watch, progress = judged(place, lied(place, 1, lambda said: said + 3.0, ONSET), demand=False)

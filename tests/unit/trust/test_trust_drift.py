@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -44,10 +45,11 @@ def after(
     first: int = 0,
     unrest: Array | None = None,
     mark: Array | None = None,
+    heard: Sequence[int] | None = None,
 ) -> list[Evidence]:
     """Evidence after each day from `first` on; every stream weighs as usual."""
     days, streams = sizes.shape
-    sums = DriftSums(noise_of(streams, noise), sources or streams, longest)
+    sums = DriftSums(noise_of(streams, noise), sources or streams, longest, heard)
     unrest = np.ones(sizes.shape) if unrest is None else unrest
     mark = np.ones(sizes.shape) if mark is None else mark
     taken = [
@@ -148,12 +150,19 @@ def test_two_sources_that_contradict_each_other_leave_nobody_in_the_lead():
     np.testing.assert_allclose(after(sizes)[-1].lead, 0.0, atol=1e-9)
 
 
-def test_an_honest_source_that_seems_to_tell_another_lie_does_not_lead():
-    """A liar moves what the others are held against: they look as if they lied in a way of their own."""
-    sizes = honest(6, seed=8) + np.outer(step(2.0), [1, 0, 0, 0, 0, 0.6])  # two sources, three kinds each
+def test_an_honest_source_that_a_liar_makes_look_alike_does_not_lead():
+    """A liar moves what the others are held against: they seem to tell the opposite lie, and less of it."""
+    sizes = honest(4, seed=8) + np.outer(step(2.0), [1, 0, -0.6, 0])  # two sources, two kinds each
     last = after(sizes, sources=2)[ONSET + 10]
     assert last.lead[0] > TrustRules().lead
-    assert last.lead[5] < 0
+    assert last.lead[2] < 0
+
+
+def test_who_is_out_already_rivals_nobody():
+    """The first liar goes on lying, quarantined: the second is found all the same."""
+    sizes = honest(3, seed=8) + np.outer(step(2.0), [3, 1, 0])
+    assert after(sizes, sources=3)[ONSET + 10].lead[1] < 0
+    assert after(sizes, sources=3, heard=[1, 2])[ONSET + 10].lead[1] > TrustRules().lead
 
 
 def test_a_stream_alone_is_led_by_nobody():

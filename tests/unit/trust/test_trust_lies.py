@@ -115,7 +115,6 @@ def test_a_day_of_few_hours_says_nothing():
 def test_a_silent_source_has_no_sizes_and_its_weather_is_known_all_the_same():
     silent = sizes(np.full(len(INDEX), np.nan))
     assert np.isnan(silent.sizes).all()
-    assert np.isnan(silent.restless).all()
     for known in (silent.level, silent.change, silent.span, silent.season):
         assert known.shape == (DAYS,)
         assert np.isfinite(known).all()
@@ -129,15 +128,6 @@ def test_the_weather_of_a_day_is_told():
     assert told.level[day] == pytest.approx(others[hours].mean())
     assert told.span[day] == pytest.approx(np.ptp(others[hours]))
     assert told.change[day] == pytest.approx((others[hours] - np.concatenate([others[:24], others[:-24]])[hours]).mean())
-
-
-def test_a_restless_day_is_told_from_a_calm_one():
-    day = 10
-    hours = CLOCK.day == day + CLOCK.day[SKIP]
-    residual = np.where(hours, 3 * np.sin(2 * np.pi * CLOCK.hour / 24), 0.1)
-    restless = sizes(residual).restless
-    assert restless[day] > 1.5
-    np.testing.assert_allclose(np.delete(restless, day), 0.0, atol=1e-9)
 
 
 def test_hours_that_are_always_quiet_count_more():

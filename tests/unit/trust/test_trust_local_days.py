@@ -89,6 +89,20 @@ def test_a_day_has_a_mean_where_almost_all_of_its_hours_are_known(hours: int, kn
     assert days.weekday.tolist() == [4.0, 5.0, 6.0]
 
 
+def test_an_hour_in_which_half_the_rows_are_missing_is_bridged_from_its_neighbours_or_not_known():
+    """A front passes: the half that is known tells another temperature than the hour had."""
+    index = pd.date_range("2020-05-01", periods=96, freq="30min", tz="UTC")
+    falling = np.linspace(40, 20, 96)[:, None]
+    gappy = falling.copy()
+    gappy[20], gappy[47], gappy[61:65] = np.nan, np.nan, np.nan  # one row, the last of a day, two hours
+    whole, known = (
+        hours_of(Rows(index, readings, np.full(96, np.nan)), 2, "UTC", pd.Timestamp("2020-05-01"), yearly=True).known[:, 0]
+        for readings in (falling, gappy)
+    )
+    np.testing.assert_allclose(known[np.isfinite(known)], whole[np.isfinite(known)])
+    assert np.flatnonzero(np.isnan(known)).tolist() == [23, 30, 31, 32]
+
+
 def test_rows_that_do_not_follow_are_refused_and_change_nothing():
     place = town(3)
     watch = after_baseline(place)

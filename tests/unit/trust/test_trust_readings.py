@@ -199,6 +199,12 @@ def test_a_replayed_day_is_repeated_and_neither_the_day_before_nor_the_others_ar
     assert not repeated[:, [0, 2]].any()
 
 
+def test_a_replay_written_in_other_digits_is_still_a_replay(usual: Usual, week: Array):
+    """Fahrenheit turned into Celsius and rounded anew: 3.9 is not 3.9000000000000004."""
+    week[3 * DAY : 4 * DAY, 1] = week[2 * DAY : 3 * DAY, 1] + 1e-4
+    assert has(flagged(week, usual), Flag.REPEATED)[4 * DAY - 1, 1]
+
+
 def test_a_replay_with_a_gap_is_still_a_replay(usual: Usual, week: Array):
     week[3 * DAY : 4 * DAY, 1] = week[2 * DAY : 3 * DAY, 1]
     week[3 * DAY + 5 : 3 * DAY + 8, 1] = np.nan
