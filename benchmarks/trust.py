@@ -31,7 +31,8 @@ from benchmarks.trust_cost import (
     mape_percent,
     measured_cost,
 )
-from benchmarks.trust_runs import ATTACKS, FEWEST_TO_COMPARE, Run, Setting, run_seed
+from benchmarks.trust_runs import ATTACKS, FEWEST_TO_COMPARE, Attacked, Run, Setting, run_seed
+from benchmarks.trust_summary import summary_header, summary_rows
 from benchmarks.trust_table import HEADER, TOTALS_HEADER, WRONG_HEADER, bars_of, table_row, totals_row, wrong_rows
 from benchmarks.yardstick import ONE_THREAD, alone
 from data.rough_stations import PROVIDERS, STATIONS
@@ -92,6 +93,20 @@ def _label(count: int, runs: Sequence[Run]) -> str:
     return f"{count} and demand" if told else str(count)
 
 
+def print_tables(runs: Sequence[Run], attacks: Sequence[str]) -> None:
+    """The summary, then everything by roughness."""
+    kinds = {
+        name: [run for run in runs if run.setting.roughness == roughness]
+        for name, roughness in ROUGHNESS.items()
+        if any(run.setting.roughness == roughness for run in runs)
+    }
+    print("\n".join([summary_header(list(kinds)), *summary_rows(kinds)]))
+    for name, members in kinds.items():
+        seeds = len({run.seed for run in members})
+        print(f"\n**{name.capitalize()}** (roughness {ROUGHNESS[name]:g}, {seeds} seeds)\n")
+        print("\n".join(tables(members, attacks)), flush=True)
+
+
 def damage_rows(attacks: Sequence[str], jobs: int) -> list[str]:
     """A row for each of the damaging attacks among `attacks`, and one for the loss of a source alone."""
     names = [*(attack for attack in DAMAGING if attack in attacks), REVOKED]
@@ -119,6 +134,26 @@ def as_json(runs: Sequence[Run]) -> str:
     return json.dumps([asdict(run, dict_factory=finite) for run in runs], indent=1)
 
 
+def from_json(text: str) -> list[Run]:
+    """What `as_json` wrote."""
+
+    def restored(fields: dict[str, Any]) -> dict[str, Any]:
+        unknown = {"delay_days": math.inf, "lie_days": math.inf}
+        return {
+            name: unknown.get(name, math.nan) if value is None and name != "named" else value
+            for name, value in fields.items()
+        }
+
+    return [
+        Run(
+            setting=Setting(**run["setting"]),
+            attacked=tuple(Attacked(**restored(one)) for one in run["attacked"]),
+            **{name: value for name, value in run.items() if name not in ("setting", "attacked")},
+        )
+        for run in json.loads(text)
+    ]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=SEEDS)
@@ -135,16 +170,21 @@ def main() -> None:
     )
     parser.add_argument("--demand", action="store_true", help="tell demand to three and more sources too")
     parser.add_argument("--no-cost", action="store_true", help="leave out seconds, memory and MAPE")
+    parser.add_argument("--cost-alone", action="store_true", help="print seconds and memory, and nothing else")
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--json", type=Path, metavar="FILE", help="every run, as JSON")
+    parser.add_argument("--again", type=Path, metavar="FILE", help="print the tables of runs that --json wrote, run nothing")
     given = parser.parse_args()
     attacks = chosen(given.only)
     began = time.time()
+    if given.cost_alone:
+        print("\n".join([COST_HEADER, *cost_rows(alone(measured_cost))]))
+        return
+    if given.again is not None:
+        print_tables(from_json(given.again.read_text()), attacks)
+        return
     runs = run_all(settings_of(given.providers, given.roughness, demand=given.demand), given.seeds, attacks, given.jobs)
-    for name, roughness in ROUGHNESS.items():
-        if roughness in given.roughness:
-            print(f"\n**{name.capitalize()}** (roughness {roughness:g}, {given.seeds} seeds)\n")
-            print("\n".join(tables([run for run in runs if run.setting.roughness == roughness], attacks)), flush=True)
+    print_tables(runs, attacks)
     if not given.no_cost:
         print("\n".join(["", COST_HEADER, *cost_rows(alone(measured_cost))]), flush=True)
         print("\n".join(["", DAMAGE_HEADER, *damage_rows(attacks, given.jobs)]), flush=True)

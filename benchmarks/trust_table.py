@@ -59,10 +59,15 @@ def bars_of(attack: str, sources: int, roughness: float) -> Bars:
     days = 2.0 if attack in TWO_DAYS else 7.0 if attack in SEVEN_DAYS else days
     return Bars(
         days=days * STATIONS_FACTOR if days and roughness == STATIONS else days,
-        onset_days=next((error for kind, error in ONSET_DAYS.items() if attack.startswith(kind)), None),
+        onset_days=onset_bar(attack),
         named=named_bar(sources),
         ratio=FUSED_RATIO,
     )
+
+
+def onset_bar(attack: str) -> float | None:
+    """How far the estimated onset may be from the true one [days]; None where nothing is asked."""
+    return next((error for kind, error in ONSET_DAYS.items() if attack.startswith(kind)), None)
 
 
 def named_bar(sources: int) -> float | None:
@@ -181,10 +186,10 @@ def ratios(found: Sequence[Attacked]) -> str:
     return ", ".join(f"{value:.2f}" if np.isfinite(value) else "–" for value in values)
 
 
-def share(hits: int, trials: int) -> str:
+def share(hits: int, trials: int, digits: int = 0) -> str:
     """A percentage with its interval."""
     low, high = wilson(hits, trials)
-    return f"{100 * hits / trials:.0f} ({100 * low:.0f}–{100 * high:.0f})"
+    return f"{100 * hits / trials:.{digits}f} ({100 * low:.{digits}f}–{100 * high:.{digits}f})"
 
 
 def upper_decile(values: Array) -> float:

@@ -51,8 +51,11 @@ def clock_of(index: pd.DatetimeIndex, timezone: str, first_day: pd.Timestamp, *,
 
 def harmonics_of(local: pd.DatetimeIndex) -> Array:
     """Diurnal and seasonal harmonics of naive local moments, shape (moments, 11)."""
-    hour = 2 * np.pi * np.asarray(local.hour + local.minute / 60, dtype=np.float64) / 24
-    season = 2 * np.pi * np.asarray(local.day_of_year, dtype=np.float64) / 365.25
+    # In numpy: a reading that comes alone must not wait for three pandas indexes.
+    moment = local.to_numpy()
+    day = moment.astype("datetime64[D]")
+    hour = 2 * np.pi * ((moment - day) / np.timedelta64(1, "D"))
+    season = 2 * np.pi * ((day - day.astype("datetime64[Y]")).astype(np.float64) + 1) / 365.25
     daily = (np.cos(hour), np.sin(hour), np.cos(2 * hour), np.sin(2 * hour))
     yearly = (np.cos(season), np.sin(season))
     crossed = [one * other for one in daily[:2] for other in yearly]

@@ -13,6 +13,8 @@ from data.trust.panel import Days
 from data.trust.relation import CONTEXT_HOURS, middle_of
 
 LEAST_SHARE = 0.75
+# Cosine and sine of the year among a clock's harmonics.
+YEAR = (5, 6)
 
 
 @dataclass(frozen=True)
@@ -77,12 +79,14 @@ class Hours:
         known = self.known[cut]
         count = last - first + 1
         day = self.clock.day[start:stop] - first
+        cosine, sine = (_daily(self.clock.harmonics[start:stop, column], day, count) for column in YEAR)
         return Days(
             values=np.where(np.isfinite(known), known, self.carried[cut, None]),
             known=known,
             clock=self.clock.part(start - CONTEXT_HOURS, stop),
             demand_mw=_daily(self.demand_mw[start:stop], day, count),
             weekday=_daily(self.weekday[start:stop], day, count),
+            season=np.arctan2(sine, cosine),
             first=first,
         )
 
@@ -113,7 +117,7 @@ class Hours:
         """Means of all whole days."""
         day = self.clock.day - self.clock.day[0]
         count = int(day[-1]) + 1
-        cosine, sine = (_daily(self.clock.harmonics[:, column], day, count) for column in (5, 6))
+        cosine, sine = (_daily(self.clock.harmonics[:, column], day, count) for column in YEAR)
         return DailyMeans(
             demand_mw=_daily(self.demand_mw, day, count),
             temperature_c=_daily(self.carried, day, count),
@@ -154,8 +158,7 @@ def hours_of(rows: Rows, per_hour: int, timezone: str, first_day: pd.Timestamp, 
     starts = rows.index[::per_hour]
     local = starts.tz_convert(timezone)
     lacking = len(starts) * per_hour - len(rows)  # a day of 23.5 hours ends in half an hour
-    day = np.asarray(rows.index.tz_convert(timezone).tz_localize(None).normalize().asi8)
-    usable = np.pad(_bridged(rows.readings, day), ((0, lacking), (0, 0)), constant_values=np.nan)
+    usable = np.pad(_bridged(rows, timezone), ((0, lacking), (0, 0)), constant_values=np.nan)
     demand = np.pad(rows.demand_mw, (0, lacking), constant_values=np.nan)
     return Hours(
         known=_mean(usable.reshape(len(starts), per_hour, -1)),
@@ -173,12 +176,15 @@ def carried_middle(known: Array, heard: list[int], before: float) -> Array:
     return np.where(latest >= 0, middle[np.maximum(latest, 0)], before)
 
 
-def _bridged(readings: Array, day: Integers) -> Array:
-    """The same with single missing rows as the mean of both neighbours, where all three are of one local day."""
-    bridged = readings.copy()
-    within = (day[2:] == day[:-2])[:, None]
-    alone = within & np.isnan(readings[1:-1])
-    bridged[1:-1] = np.where(alone, (readings[:-2] + readings[2:]) / 2, readings[1:-1])
+def _bridged(rows: Rows, timezone: str) -> Array:
+    """Readings with single missing rows as the mean of both neighbours, where all three are of one local day."""
+    alone = np.isnan(rows.readings[1:-1])
+    if not alone.any():
+        return rows.readings
+    day = rows.index.tz_convert(timezone).tz_localize(None).normalize()
+    alone &= np.asarray(day[2:] == day[:-2])[:, None]
+    bridged = rows.readings.copy()
+    bridged[1:-1] = np.where(alone, (rows.readings[:-2] + rows.readings[2:]) / 2, rows.readings[1:-1])
     return bridged
 
 

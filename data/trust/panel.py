@@ -37,7 +37,8 @@ class Days:
     """Consecutive local days of hourly values, the first CONTEXT_HOURS hours being the past of the first.
 
     values: (hours, sources) profiles taken off, gaps filled [°C]; known: the same, NaN where a source says nothing usable;
-    clock: of those hours; demand_mw, weekday: (days,), of the days themselves; first: number of the first day.
+    clock: of those hours; demand_mw, weekday, season (angle of the year): (days,), of the days themselves; first: number of
+    the first day.
     """
 
     values: Array
@@ -45,6 +46,7 @@ class Days:
     clock: HourlyClock
     demand_mw: Array
     weekday: Array
+    season: Array
     first: int
 
 
@@ -148,10 +150,7 @@ class Panel:
         day = days.clock.day - days.first
         own = days.known[:, source]
         today, before = _daily_mean(own, day, count), _daily_mean(own, day + 1, count)
-        season = np.arctan2(
-            _daily_mean(days.clock.harmonics[:, 6], day, count), _daily_mean(days.clock.harmonics[:, 5], day, count)
-        )
-        error, slope = missed(self._witness, days.demand_mw, today, before, days.weekday, season)
+        error, slope = missed(self._witness, days.demand_mw, today, before, days.weekday, days.season)
         # A source δ too warm lets expect slope × δ more demand than was drawn.
         return error, -slope
 

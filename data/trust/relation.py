@@ -78,12 +78,11 @@ def design(values: Array, clock: HourlyClock, source: int, others: Sequence[int]
     mean = heard.mean(axis=1)
     departure = heard - mean[:, None]
     cosine, sine = clock.harmonics[:, 1:2], clock.harmonics[:, 2:3]
-    level = _rolling(mean, 24).mean(axis=1)
-    window = _rolling(mean, 24)
+    window = _rolling(mean[:, None], 24)[:, 0]
+    level = window.mean(axis=1)
     span = (window.max(axis=1) - window.min(axis=1))[:, None]
     change = (level - _delayed(level, 24))[:, None]
-    columns = [clock.harmonics, departure, departure * cosine, departure * sine]
-    columns += [_rolling(column, 24).mean(axis=1)[:, None] for column in departure.T]
+    columns = [clock.harmonics, departure, departure * cosine, departure * sine, _rolling(departure, 24).mean(axis=2)]
     columns += [span, span * cosine, span * sine, change, change * cosine, change * sine]
     # A baseline that has not seen a year knows neither seasons nor where the level bends.
     columns += [level[:, None], (level**2)[:, None] / 20 * clock.yearly]
@@ -148,9 +147,9 @@ def _left_out(standard: Array, wanted: Array, blocks: list[_Fortnight], penalty:
 
 
 def _rolling(values: Array, hours: int) -> Array:
-    """Windows of the last `hours` values at each row, the first value repeated before the start; shape (rows, hours)."""
-    padded = np.concatenate([np.repeat(values[:1], hours - 1), values])
-    return np.lib.stride_tricks.sliding_window_view(padded, hours)
+    """Windows of the last `hours` rows of each column, the first row repeated before the start; (rows, columns, hours)."""
+    padded = np.concatenate([np.repeat(values[:1], hours - 1, axis=0), values])
+    return np.lib.stride_tricks.sliding_window_view(padded, hours, axis=0)
 
 
 def _delayed(values: Array, hours: int) -> Array:

@@ -13,7 +13,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from data.datasets import load_victoria
+from data.rough_stations import PROVIDERS, simulate_stations
 from data.schema import MILD_C, Array
+from data.trust import court
 from data.trust.readings import Flag
 from data.trust.watch import WeatherWatch
 from tests.unit.trust.trust_town import DAY, RULES, Town, come_to, judged, lied, town
@@ -157,3 +160,20 @@ def test_a_source_that_goes_wild_while_everybody_is_still_trusted_spoils_nothing
     assert set(come_to(progress, "quarantined")) == {place.names[LIAR], "a"}
     assert np.isfinite(progress.temperature_c).all()
     assert np.abs(progress.temperature_c - place.truth_c)[place.start :].mean() < 0.8
+
+
+@pytest.mark.parametrize("thought_of", [False, True])
+def test_two_of_five_who_tell_the_same_lie_frame_an_honest_one_unless_collusion_is_thought_of(
+    thought_of: bool, monkeypatch: pytest.MonkeyPatch
+):
+    """Stations as rough as a city's providers, from the benchmark's fifth seed."""
+    if not thought_of:
+        monkeypatch.setattr(court, "FEWEST_SOURCES", 6)
+    dataset = load_victoria()
+    stations = simulate_stations(dataset.temperature_c, dataset.utility, 5, 5, PROVIDERS)
+    start, end = (stations.index.searchsorted(pd.Timestamp(day)) for day in ("2014-04-20T18:00Z", "2014-05-20T00:00Z"))
+    told, liars = stations.to_numpy(copy=True), {"station-2", "station-4"}
+    told[start:, [list(stations.columns).index(liar) for liar in liars]] += 2.0
+    watch = WeatherWatch(list(stations.columns), dataset.utility.timezone, dataset.utility.step)
+    progress = watch.advance(pd.DatetimeIndex(stations.index[:end]), told[:end])
+    assert (set(come_to(progress, "quarantined")) == liars) == thought_of

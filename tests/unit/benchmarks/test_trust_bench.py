@@ -13,6 +13,7 @@ from benchmarks import trust
 from benchmarks.intervals import poisson, wilson
 from benchmarks.trust_cost import REVOKED, Cost, cost_rows, damage_row
 from benchmarks.trust_runs import ATTACKS, Attacked, Run, Setting, quarantines
+from benchmarks.trust_summary import summary_header, summary_rows
 from benchmarks.trust_table import HEADER, WRONG_HEADER, Bars, bars_of, fused_ratio, table_row, totals_row, wrong_rows
 from data.rough_stations import PROVIDERS, STATIONS
 from data.trust.standing import TrustEvent
@@ -183,6 +184,26 @@ def test_what_never_happened_is_null_in_json():
     assert run["attacked"][0]["delay_days"] is None
     assert run["attacked"][0]["onset_error_days"] is None
     assert run["attacked"][0]["named"] is True
+
+
+def test_runs_come_back_from_json_as_they_were():
+    never = replace(RUN, attacked=(replace(FOUND, delay_days=np.inf, lie_days=np.inf, named=None), FOUND))
+    assert trust.from_json(trust.as_json([never, RUN])) == [never, RUN]
+
+
+def test_the_summary_has_a_column_for_each_kind_of_stations_and_says_what_is_missed():
+    late = replace(FOUND, lie_days=3.0)
+    kinds = {
+        "city": [replace(RUN, setting=Setting(3, PROVIDERS, demand=False), attacked=(FOUND, late))],
+        "stations": [replace(RUN, wrong=0, attacked=(FOUND, late))],
+    }
+    rows = summary_rows(kinds)
+    header = summary_header(list(kinds))
+    assert all(row.count("|") == header.split("\n", maxsplit=1)[0].count("|") for row in rows)
+    assert rows[0] == "| offset 3 °C out in 2 days | 95 % | 50 (9–91), missed | 100 (34–100) |"
+    assert "| ≤ 1 | 2.00 (0.05–11.14), missed | 0.00 (0.00–7.38) |" in rows[-2]
+    assert rows[-1].endswith("| 1.00 (1.02) | 1.00 (1.02) |")
+    assert rows[1].endswith("| – | – |")
 
 
 def test_only_quarantines_count_as_quarantines():
