@@ -9,8 +9,9 @@ of the panel is no longer of the size that is asked about.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -115,7 +116,8 @@ def run_seed(setting: Setting, seed: int, attacks: tuple[str, ...]) -> Run:
     liars = {one.liars[0] for one in lied if len(one.liars) == 1 and setting.sources >= FEWEST_TO_COMPARE}
     others_c = {name: np.concatenate([before_c, _without(baseline, honest, name, setting)]) for name in sorted(liars)}
     events = quarantines([event for piece in pieces for event in piece.events])
-    honest_days = sum(_days_at_risk(events, name, BASELINE_END) for name in stations.columns)
+    end = stations.index[-1]
+    honest_days = sum(days_at_risk(events, str(name), BASELINE_END, end) for name in stations.columns)
     attacked = tuple(_found(one, clean_c, others_c) for one in lied)
     return Run(setting, seed, len(events), honest_days, attacked, len(plans) - len(lied))
 
@@ -205,34 +207,58 @@ def _lied_to(watch: WeatherWatch, honest: Array, plan: _Plan, setting: Setting) 
 
 
 def _found(lied: _Lied, clean_c: Array, others_c: dict[str, Array]) -> Attacked:
-    """What came of one lie; its start is the first row that it touches."""
-    index = pd.DatetimeIndex(victoria().temperature_c.index)
-    first = lied.plan.start + int(np.argmax(lied.lying[lied.plan.start :]))
-    start = index[first]
-    events = quarantines(list(lied.progress.events))
-    caught = [event for event in events if event.provider in lied.liars]
-    wrong = [event for event in events if event.provider in lied.honest]
-    everyone = len(caught) == len(lied.liars)
-    until = row_of(caught[-1].at) if everyone else len(index)
-    fused_c = np.concatenate([clean_c[: lied.plan.start], lied.progress.temperature_c])
+    """What came of one lie, and how wrong the fused temperature was meanwhile."""
+    start = lied.plan.start
+    fused_c = np.concatenate([clean_c[:start], lied.progress.temperature_c])
     others = others_c.get(lied.liars[0]) if len(lied.liars) == 1 else None
-    return Attacked(
-        attack=lied.plan.attack,
+    index = pd.DatetimeIndex(victoria().temperature_c.index)
+    return replace(
+        outcome(lied.plan.attack, lied.progress, lied.liars, lied.honest, lied.lying, index, start),
         seed=lied.plan.seed[0],
-        start=str(start),
-        delay_days=(caught[-1].at - start) / DAY if everyone else np.inf,
-        lie_days=int(lied.lying[first:until].sum()) / (24 * ROWS_AN_HOUR) if everyone else np.inf,
-        named=events[0].provider in lied.liars if events else None,
-        onset_error_days=(caught[0].onset - start) / DAY if caught else np.nan,
+        error_c=rms_error_c(fused_c, start),
+        clean_error_c=rms_error_c(clean_c, start),
+        others_error_c=np.nan if others is None else rms_error_c(others, start),
+    )
+
+
+def outcome(
+    attack: str,
+    progress: Progress,
+    liars: Sequence[str],
+    honest: Sequence[str],
+    lying: Flags,
+    index: pd.DatetimeIndex,
+    start: int,
+) -> Attacked:
+    """What a watch made of a lie told from row `start` of `index` on; errors of the fused temperature are not known: NaN.
+
+    lying: rows that the lie touches; the first of them is when it starts.
+    """
+    first = start + int(np.argmax(lying[start:]))
+    events = quarantines(list(progress.events))
+    caught = [event for event in events if event.provider in liars]
+    wrong = [event for event in events if event.provider in honest]
+    everyone = len(caught) == len(liars)
+    until = int(index.searchsorted(caught[-1].at)) if everyone else len(index)
+    rows_a_day = DAY / (index[1] - index[0])
+    return Attacked(
+        attack=attack,
+        seed=0,
+        start=str(index[first]),
+        delay_days=(caught[-1].at - index[first]) / DAY if everyone else np.inf,
+        lie_days=float(lying[first:until].sum() / rows_a_day) if everyone else np.inf,
+        named=events[0].provider in liars if events else None,
+        onset_error_days=(caught[0].onset - index[first]) / DAY if caught else np.nan,
         wrong=len(wrong),
-        honest_days=sum(_days_at_risk(wrong, name, start) for name in lied.honest),
-        error_c=rms_error_c(fused_c, lied.plan.start),
-        clean_error_c=rms_error_c(clean_c, lied.plan.start),
-        others_error_c=np.nan if others is None else rms_error_c(others, lied.plan.start),
+        honest_days=sum(days_at_risk(wrong, name, index[first], index[-1]) for name in honest),
+        error_c=np.nan,
+        clean_error_c=np.nan,
+        others_error_c=np.nan,
         reason=caught[0].reason if caught else "",
     )
 
 
-def _days_at_risk(events: list[TrustEvent], name: str, since: pd.Timestamp) -> float:
-    until = next((event.at for event in events if event.provider == name), victoria().temperature_c.index[-1])
+def days_at_risk(events: Sequence[TrustEvent], name: str, since: pd.Timestamp, end: pd.Timestamp) -> float:
+    """Days from `since` until `name` was quarantined by one of `events`, or until `end`."""
+    until = next((event.at for event in events if event.provider == name), end)
     return float((until - since) / DAY)
