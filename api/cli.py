@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from api.commands import audit, backtest, case_study, fuse, service, snapshots, station, train
+from api.commands import audit, backtest, backup, case_study, fuse, service, snapshots, station, train
 from security.errors import GridwardError
 
 _LOG = logging.getLogger("gridward.cli")
@@ -22,7 +22,8 @@ app = typer.Typer(
 )
 snapshot_app = typer.Typer(no_args_is_help=True, help="Frozen training sets.")
 audit_app = typer.Typer(no_args_is_help=True, help="The log of who did what.")
-trace_app = typer.Typer(no_args_is_help=True, help="From a source to everything it touched.")
+backup_app = typer.Typer(no_args_is_help=True, help="The station in another folder, encrypted and signed.")
+trace_app = typer.Typer(no_args_is_help=True, help="From a source to everything it touched, and back.")
 
 for _command in (
     case_study.case_study,
@@ -43,9 +44,16 @@ for _command in (
 snapshot_app.command("list")(snapshots.list_snapshots)
 snapshot_app.command("verify")(snapshots.verify)
 snapshot_app.command("restore")(snapshots.restore)
+backup_app.command("create")(backup.create)
+backup_app.command("verify")(backup.verify)
+backup_app.command("restore")(backup.restore)
+backup_app.command("list")(backup.list_backups)
+backup_app.command("prune")(backup.prune)
 audit_app.command("verify")(audit.verify)
 trace_app.command("provider")(audit.trace_provider)
+trace_app.command("forecast")(audit.trace_forecast)
 app.add_typer(snapshot_app, name="snapshot")
+app.add_typer(backup_app, name="backup")
 app.add_typer(audit_app, name="audit")
 app.add_typer(trace_app, name="trace")
 

@@ -31,6 +31,12 @@ def open_own_station() -> Station:
     return open_station(open_settings())
 
 
+def find_own_station(settings: Settings) -> Station | None:
+    """The station that the settings name, if there is one: none is made."""
+    there = bool(settings.database_url) or (settings.home / "gridward.sqlite").exists()
+    return open_station(settings) if there else None
+
+
 def open_serving() -> Serving:
     """The station with its readings and its active model loaded. Raises UnavailableError before `gridward train`."""
     from pipeline.serving import Serving, wall_clock  # noqa: PLC0415 (takes two seconds to import)

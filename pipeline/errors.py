@@ -59,6 +59,22 @@ class BundleSwapped(IntegrityError):
         )
 
 
+class BackupOutOfLine(IntegrityError):
+    """A backup is missing, or another stands in its place: `sequence`."""
+
+    def __init__(self, sequence: int, problem: str) -> None:
+        self.sequence = sequence
+        super().__init__(problem, where=f"backups/{sequence:06d}", mend="restore the folder of backups from a trusted copy")
+
+
+class DatabaseDamaged(IntegrityError):
+    """SQLite found damage in a database: `path`, `found`."""
+
+    def __init__(self, path: str, found: str) -> None:
+        self.path, self.found = path, found
+        super().__init__(f"the database is damaged: {found}", where=path, mend="restore it from an earlier backup")
+
+
 class ClaimsNotMet(PipelineError):
     """A run was completed and its figures are not what is claimed of it: `claims`."""
 

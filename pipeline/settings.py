@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
-from pydantic import AwareDatetime, Field, field_validator
+from pydantic import AwareDatetime, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -26,6 +26,9 @@ class Settings(BaseSettings):
     )
     replay_at: AwareDatetime | None = Field(
         default=None, description="replay: act as if it were this moment (ISO 8601 with offset); tokens keep real time"
+    )
+    backup_passphrase: SecretStr | None = Field(
+        default=None, description="opens the keys of the backups; without it, backups are neither made nor opened"
     )
 
     @field_validator("replay_at")

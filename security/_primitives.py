@@ -1,4 +1,4 @@
-"""Ed25519 keys, SHA-256 and key files: the only door to `cryptography`, opened only inside `security`.
+"""Ed25519 keys, digests, scrypt and key files: the only door to `cryptography`, opened only inside `security`.
 
 Keys are RFC 8032 Ed25519. A public key as text is 64 lower-case hex digits (the raw 32 bytes) or a PEM
 SubjectPublicKeyInfo; a private key is a PKCS#8 PEM file without a passphrase, readable by its owner alone.
@@ -87,20 +87,27 @@ def key_id_of(public_key: PublicKey) -> str:
 def save_private_key(private_key: PrivateKey, path: Path) -> None:
     """Write a private key that never existed at `path`: mode 0600 from its first moment, whole or not at all.
 
+    Raises as `save_owner_only` does.
+    """
+    save_owner_only(private_key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()), path)
+
+
+def save_owner_only(secret: bytes, path: Path) -> None:
+    """Write a file that never existed: mode 0600 from its first moment, whole or not at all.
+
     A missing parent is made with mode 0700. Raises FileExistsError when `path` exists, KeyringError when others may
-    write to the parent (they could put their own key in its place).
+    write to the parent (they could put their own file in its place).
     """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     if path.parent.stat().st_mode & _OTHERS_MAY_WRITE:
         raise KeyringError(
             "others may write to the key folder", where=str(path.parent), mend=f"run: chmod 700 {path.parent}"
         )
-    pem = private_key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     # mkstemp opens with O_EXCL and mode 0600; linking publishes the finished file and refuses to replace another.
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(descriptor, "wb") as stream:
-            stream.write(pem)
+            stream.write(secret)
             stream.flush()
             os.fsync(stream.fileno())
         os.link(temporary, path)
@@ -108,20 +115,28 @@ def save_private_key(private_key: PrivateKey, path: Path) -> None:
         Path(temporary).unlink()
 
 
-def load_private_key(path: Path) -> PrivateKey:
-    """The Ed25519 private key in a PEM file.
+def read_owner_only(path: Path, what: str = "the private key") -> bytes:
+    """A small file that only its owner may touch.
 
-    Raises FileNotFoundError when there is none, KeyringError when group or others may touch it or it is no such key.
+    Raises FileNotFoundError when there is none, KeyringError (naming it as `what`) when group or others may touch it.
     """
     with path.open("rb") as stream:
         # Checked on the open descriptor: the file judged is the file read.
         if os.fstat(stream.fileno()).st_mode & _OTHERS_MAY_READ_OR_WRITE:
             raise KeyringError(
-                "the private key is open to other users",
+                f"{what} is open to other users",
                 where=str(path),
                 mend=f"run: chmod 600 {path}; if others had access, revoke this key",
             )
-        pem = stream.read(_KEY_FILE_LIMIT_BYTES)
+        return stream.read(_KEY_FILE_LIMIT_BYTES)
+
+
+def load_private_key(path: Path) -> PrivateKey:
+    """The Ed25519 private key in a PEM file.
+
+    Raises FileNotFoundError when there is none, KeyringError when group or others may touch it or it is no such key.
+    """
+    pem = read_owner_only(path)
     try:
         key = load_pem_private_key(pem, password=None)
     except (ValueError, TypeError, UnsupportedAlgorithm):
@@ -141,6 +156,16 @@ def sha256_of_bytes(content: bytes) -> str:
 def sha256_of_stream(stream: io.BufferedReader) -> str:
     """SHA-256 of what is left in an open file, read in pieces: memory does not grow with the file."""
     return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def keyed_digest(key: bytes, content: bytes) -> str:
+    """HMAC-SHA-256 as 64 lower-case hex digits: without the key, nobody can tell whether a guess at the content is right."""
+    return hmac.digest(key, content, "sha256").hex()
+
+
+def derive_key(passphrase: str, salt: bytes) -> bytes:
+    """32 bytes from a passphrase (scrypt, N = 2^15, r = 8, p = 3, as OWASP advises): each guess costs 32 MiB and a while."""
+    return hashlib.scrypt(passphrase.encode("utf-8"), salt=salt, n=2**15, r=8, p=3, maxmem=2**27, dklen=32)
 
 
 def equal_in_constant_time(left: str, right: str) -> bool:

@@ -245,6 +245,29 @@ def test_what_a_provider_touched_is_traced(run: Run) -> None:
     assert "since 2023-02-01 00:00 UTC" in table
 
 
+@pytest.mark.usefixtures("home")
+def test_a_forecast_is_traced_back_to_its_model_its_snapshot_and_what_is_thought_of_its_providers(run: Run) -> None:
+    made = run("forecast", "--day", str(LAST_DAY), "--json").json
+    run("revoke", "boreas", "--reason", "test")
+
+    traced = run("trace", "forecast", made["forecast_id"], "--json").json
+    table = run("trace", "forecast", made["forecast_id"]).out
+
+    assert (traced["model_id"], traced["day"]) == (made["model_id"], str(LAST_DAY))
+    assert traced["snapshot_id"] in table
+    sources = {source["provider"]: source for source in traced["sources"]}
+    assert (sources["boreas"]["then"], sources["boreas"]["now"]) == ("trusted", "revoked")
+    assert sources["boreas"]["forecast"]
+    assert "revoked" in table
+
+
+@pytest.mark.usefixtures("home")
+def test_a_forecast_that_was_never_made_cannot_be_traced(run: Run) -> None:
+    outcome = run("trace", "forecast", "f-0000")
+    assert outcome.code == 2
+    assert "no forecast 'f-0000'" in outcome.err
+
+
 @pytest.mark.usefixtures("empty_home")
 def test_commands_that_need_a_model_say_how_to_get_one(run: Run) -> None:
     for command in (["serve"], ["models"], ["forecast", "--day", "2023-05-01"]):
@@ -481,6 +504,19 @@ def test_a_backtest_without_files_takes_the_embedded_data_and_says_it_is_perfect
     assert outcome.json["timezone"] == "Australia/Melbourne"
     assert "perfect foresight" in outcome.json["notes"][0]
     assert 0 < outcome.json["scores"]["mape_percent"] < 30
+
+
+def test_a_certified_backtest_writes_its_certificate_beside_each_forecast_and_says_what_it_means(
+    run: Run, tmp_path: Path
+) -> None:
+    days = ["--start", "2014-11-20", "--end", "2014-11-21", "--forecaster", "certified", "--out", f"{tmp_path}/preds.csv"]
+    outcome = run("backtest", *days, "--json")
+
+    assert outcome.code == 0, outcome.err
+    rows = pd.read_csv(tmp_path / "preds.csv")
+    assert list(rows.columns[-2:]) == ["lower_mw", "upper_mw"]
+    assert rows["forecast_mw"].between(rows["lower_mw"], rows["upper_mw"]).all()
+    assert any("2 weeks of the training data were malicious" in note for note in outcome.json["notes"])
 
 
 @pytest.mark.usefixtures("empty_home")

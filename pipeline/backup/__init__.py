@@ -1,0 +1,1 @@
+"""The station in another folder, encrypted, signed, and how it comes back."""

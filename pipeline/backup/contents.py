@@ -1,0 +1,131 @@
+"""What a station consists of, taken while it works.
+
+The order makes one state of it. First the signed heads of the audit log, then the database: a head always follows its
+entry. Then the files: a snapshot, a model or a reading is in its place before the database speaks of it, so what the copied
+database knows is in the files that are read later. Files are replaced by renaming, so that each is read whole.
+
+Private keys are left out wherever they lie: a backup must not be able to sign.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import shutil
+import sqlite3
+import tempfile
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from sqlalchemy import Engine
+
+from pipeline.backup.repository import DRAFT
+from pipeline.errors import DatabaseDamaged, PipelineError
+from pipeline.station import Station
+from security.manifest import FileChanged, open_regular
+
+DATABASE = "gridward.sqlite"
+KEYS = "keys"
+
+_PRIVATE_KEY = re.compile(rb"-----BEGIN [A-Z ]*PRIVATE KEY-----")
+_BESIDE_A_DATABASE = ("", "-wal", "-shm", "-journal")
+
+
+def contents_of(station: Station) -> Iterator[tuple[str, BinaryIO]]:
+    """Every file of the station with its name, open: one after the other, in the order that makes one state.
+
+    Raises PipelineError when the database is not SQLite, DatabaseDamaged, FileChanged for a link or an odd file.
+    """
+    heads = _whole_lines(station.audit_heads)
+    with _database_copy(station) as copy:
+        if heads:
+            yield station.audit_heads.name, io.BytesIO(heads)
+        with copy.open("rb") as stream:
+            yield DATABASE, stream
+    for name in sorted(_file_names(station.home, _taken_otherwise(station))):
+        with open_regular(station.home, name) as stream:
+            if not _is_private_key(name, stream):
+                yield name, stream
+
+
+def check_database(path: Path) -> None:
+    """Raise DatabaseDamaged unless SQLite finds every page, index and constraint of the database sound."""
+    try:
+        with closing(sqlite3.connect(path)) as connection:
+            found = connection.execute("PRAGMA integrity_check").fetchone()[0]
+    except sqlite3.DatabaseError as error:
+        found = str(error)
+    if found != "ok":
+        raise DatabaseDamaged(str(path), found)
+
+
+@contextmanager
+def _database_copy(station: Station) -> Iterator[Path]:
+    """One moment of the database, whoever writes to it meanwhile, beside the station's files and gone afterwards."""
+    source = _database_path(station.engine)
+    for stale in station.home.glob(f"{DRAFT}database-*"):
+        shutil.rmtree(stale)
+    folder = Path(tempfile.mkdtemp(prefix=f"{DRAFT}database-", dir=station.home))
+    try:
+        copy = folder / DATABASE
+        with (
+            closing(sqlite3.connect(f"{source.as_uri()}?mode=ro", uri=True)) as live,
+            closing(sqlite3.connect(copy)) as target,
+        ):
+            live.backup(target)
+        check_database(copy)
+        yield copy
+    finally:
+        shutil.rmtree(folder)
+
+
+def _database_path(engine: Engine) -> Path:
+    if engine.dialect.name != "sqlite" or not engine.url.database:
+        raise PipelineError(
+            "the database is not a SQLite file, and is not backed up here",
+            where="GRIDWARD_DATABASE_URL",
+            mend="back it up with the tools of its own server",
+        )
+    return Path(engine.url.database).resolve()
+
+
+def _taken_otherwise(station: Station) -> set[str]:
+    """Not among the files: keys, the database, which is copied, and the signed heads, which are read before it."""
+    home, names = station.home.resolve(), {KEYS, station.audit_heads.name}
+    for database in (home / DATABASE, _database_path(station.engine)):
+        if database.is_relative_to(home):
+            names |= {f"{database.relative_to(home).as_posix()}{suffix}" for suffix in _BESIDE_A_DATABASE}
+    return names
+
+
+def _file_names(home: Path, otherwise: set[str], prefix: str = "") -> Iterator[str]:
+    """Every file below `home` but drafts, which nobody finished yet."""
+    with os.scandir(home / prefix) as entries:
+        for entry in entries:
+            name = prefix + entry.name
+            if name in otherwise or entry.name.startswith(".") or entry.name.endswith(".draft"):
+                continue
+            if entry.is_symlink():
+                raise FileChanged(name, "symlink")
+            if entry.is_dir(follow_symlinks=False):
+                yield from _file_names(home, otherwise, f"{name}/")
+            elif entry.is_file(follow_symlinks=False):
+                yield name
+            else:
+                raise FileChanged(name, "not a regular file")
+
+
+def _is_private_key(name: str, stream: io.BufferedReader) -> bool:
+    """Such as those of simulated providers; both signs, so that no provider can word its report to be left out."""
+    return name.endswith(".pem") and _PRIVATE_KEY.match(stream.peek()) is not None
+
+
+def _whole_lines(path: Path) -> bytes:
+    """A file that grows by lines, without one that is being written."""
+    if not path.exists():
+        return b""
+    content = path.read_bytes()
+    return content[: content.rfind(b"\n") + 1]
