@@ -11,6 +11,7 @@ from functools import partial
 from benchmarks.yardstick import KINDS, Maker, alone, evaluate
 from data.datasets import load_victoria
 from forecasting.baselines import SeasonalNaive
+from forecasting.certified import CertifiedForecaster
 from forecasting.ensemble import MEMBERS, EnsembleForecaster
 from forecasting.prophet_forecaster import ProphetForecaster
 
@@ -18,6 +19,7 @@ MAKERS: dict[str, Maker] = {
     "seasonal naive": SeasonalNaive,
     "Prophet, no weather": ProphetForecaster,
     **{f"{name} alone": partial(EnsembleForecaster, name, (name,)) for name in MEMBERS},
+    "certified": CertifiedForecaster,
     "ensemble": EnsembleForecaster,
 }
 HEADER = """\

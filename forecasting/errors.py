@@ -23,6 +23,18 @@ class TooLittleHistory(ForecastingError):
         )
 
 
+class UnusableModels(ForecastingError):
+    """Numbers that make no certificate: `models`, `copies`."""
+
+    def __init__(self, models: int, copies: int) -> None:
+        self.models = models
+        self.copies = copies
+        super().__init__(
+            f"{models} models with {copies} copies of each week",
+            mend="take an odd number of models, and from one copy to as many as there are models",
+        )
+
+
 class ModelFileRefused(ForecastingError):
     """A model file does not have the documented content: `part`."""
 

@@ -15,9 +15,11 @@ import lightgbm as lgb
 import numpy as np
 
 from forecasting.arrays import array, packed, utility_from_json, utility_to_json
+from forecasting.certified import CertifiedForecaster
+from forecasting.certified_files import certified_from_json, certified_to_json
 from forecasting.departure_member import DepartureMember
 from forecasting.ensemble import EnsembleForecaster
-from forecasting.errors import ModelFileRefused
+from forecasting.errors import ModelFileRefused, UnusableModels
 from forecasting.kernel_features import Block
 from forecasting.kernel_learning import Kernel
 from forecasting.kernel_member import BlockModel, KernelMember
@@ -34,7 +36,7 @@ MODEL_JSON = "model.json"
 BOOSTER = "booster.txt"
 PROPHET_JSON = "prophet.json"
 
-Restorable = EnsembleForecaster | ProphetForecaster
+Restorable = EnsembleForecaster | ProphetForecaster | CertifiedForecaster
 Content = Mapping[str, Any]
 
 
@@ -46,6 +48,8 @@ def dump(forecaster: Restorable) -> dict[str, bytes]:
         "seed": forecaster.seed,
         "utility": utility_to_json(forecaster.utility_),
     }
+    if isinstance(forecaster, CertifiedForecaster):
+        return {MODEL_JSON: _json(content | certified_to_json(forecaster))}
     if isinstance(forecaster, ProphetForecaster):
         with quiet():
             from prophet.serialize import model_to_json  # noqa: PLC0415 (slow to import, rarely needed)
@@ -94,8 +98,10 @@ def load(files: Mapping[str, bytes]) -> Restorable:
             raise ModelFileRefused(f"format {content['format']} is not known", part=MODEL_JSON)
         if content["forecaster"] == ProphetForecaster.name:
             return _load_prophet(content, files)
+        if content["forecaster"] == CertifiedForecaster.name:
+            return certified_from_json(content)
         return _load_ensemble(content, files)
-    except (AttributeError, KeyError, TypeError, ValueError, lgb.basic.LightGBMError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError, UnusableModels, lgb.basic.LightGBMError) as error:
         raise ModelFileRefused(f"not a model of format {FORMAT_VERSION}: {error}", part=MODEL_JSON) from error
 
 

@@ -31,6 +31,7 @@ from data.schema import (
 from data.training_set import assemble, with_forecast
 from data.weather_fusion import Profiles, known_at, learn_profiles
 from forecasting.baselines import SeasonalNaive
+from forecasting.certified import CERTIFICATE_COLUMNS, CERTIFIED, LOWER_MW, UPPER_MW, CertifiedForecaster
 from forecasting.ensemble import ENSEMBLE, MEMBERS, NEEDED_DAYS, forecaster_named
 from forecasting.errors import TooLittleHistory
 from forecasting.forecaster import FORECAST_MW, QUANTILE_COLUMNS, Forecaster
@@ -49,7 +50,10 @@ FORECASTERS: Mapping[str, Callable[[int], Forecaster]] = {
     **{name: partial(forecaster_named, name) for name in (ENSEMBLE, *MEMBERS)},
     ProphetForecaster.name: ProphetForecaster,
     SeasonalNaive.name: lambda _seed: SeasonalNaive(),
+    CERTIFIED: lambda seed: CertifiedForecaster(seed=seed),
 }
+# How many malicious weeks a backtest's certificate is for.
+CERTIFIED_WEEKS = 2
 ACTUAL_MW = "actual_mw"
 ORIGIN = "origin"
 COLUMNS = (ORIGIN, TIMESTAMP, ACTUAL_MW, FORECAST_MW, *QUANTILE_COLUMNS)
@@ -69,7 +73,8 @@ class BacktestInput:
 
 @dataclass(frozen=True)
 class BacktestResult:
-    """predictions: columns `origin` (gate closure, UTC), `timestamp`, `actual_mw`, `forecast_mw`, `q10` … `q90` [MW].
+    """predictions: columns `origin` (gate closure, UTC), `timestamp`, `actual_mw`, `forecast_mw`, `q10` … `q90` [MW]; of the
+    certified forecaster `lower_mw` and `upper_mw` too, which two malicious weeks of training cannot make it leave.
 
     scores: `forecasting.metrics.score` over all of them; notes: what the reader of the scores should know.
     """
@@ -128,7 +133,8 @@ def run(
     predictions[ACTUAL_MW] = actual.reindex(pd.DatetimeIndex(predictions[TIMESTAMP])).to_numpy()
     # The demand from before the period too: the week before is what skill is measured against.
     scores = {name: round(value, 4) for name, value in score(actual, predictions.set_index(TIMESTAMP)).items()}
-    return BacktestResult(forecaster, predictions[list(COLUMNS)], scores, _notes(source, predictions))
+    columns = [*COLUMNS, *(name for name in CERTIFICATE_COLUMNS if name in predictions)]
+    return BacktestResult(forecaster, predictions[columns], scores, _notes(source, predictions))
 
 
 def forecast_month(source: BacktestInput, order: MonthOrder, told: Callable[[str, int], None]) -> pd.DataFrame:
@@ -149,12 +155,19 @@ def forecast_month(source: BacktestInput, order: MonthOrder, told: Callable[[str
         gate = utility.gate_closure_of(day)
         demand = demand_as_of(source.demand.loc[temperature_c.index[0] : gate], gate)
         known = with_forecast(demand.to_frame(DEMAND_MW), temperature_c)
-        answer = fitted.predict(known, day).assign(**{ORIGIN: gate})
+        answer = _answer(fitted, known, day).assign(**{ORIGIN: gate})
         if order.horizon is not None:
             answer = answer.loc[gate : gate + order.horizon - utility.step]
         answers.append(answer)
         told(f"{day:%Y-%m-%d}", number + 1)
     return pd.concat(answers)
+
+
+def _answer(fitted: Forecaster, known: pd.DataFrame, day: date) -> pd.DataFrame:
+    """The forecast, with its certificate where there is one."""
+    if isinstance(fitted, CertifiedForecaster):
+        return fitted.certified(known, day, CERTIFIED_WEEKS)
+    return fitted.predict(known, day)
 
 
 def _maker(name: str) -> Callable[[int], Forecaster]:
@@ -228,6 +241,9 @@ def _notes(source: BacktestInput, predictions: pd.DataFrame) -> list[str]:
     sources: list[Any] = providers_of(source.weather) if not source.weather.empty else []
     if len(sources) > 1:
         notes.append(f"{len(sources)} weather sources were fused: {', '.join(sources)}")
+    if LOWER_MW in predictions:
+        weeks = f"if at most {CERTIFIED_WEEKS} weeks of the training data were malicious"
+        notes.append(f"{weeks}, the forecast cannot leave {LOWER_MW} to {UPPER_MW} (docs/certified.md)")
     without_mape = int((predictions[ACTUAL_MW] <= 0).sum())
     if without_mape:
         told = f"demand is zero or negative in {without_mape} of {len(predictions)} intervals"

@@ -45,6 +45,7 @@ class ForecasterName(StrEnum):
     LIGHTGBM = "lightgbm"
     PROPHET = "prophet"
     SEASONAL_NAIVE = "seasonal-naive"
+    CERTIFIED = "certified"
 
 
 def backtest(  # noqa: PLR0913, PLR0917 (one parameter an option; only typer calls it)

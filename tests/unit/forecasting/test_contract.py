@@ -14,6 +14,7 @@ import pytest
 from data.schema import DEMAND_MW, TEMPERATURE_C, TIMESTAMP, Utility
 from forecasting import baselines, ensemble
 from forecasting.baselines import SeasonalNaive
+from forecasting.certified import NEEDED_DAYS_A_MODEL, CertifiedForecaster
 from forecasting.day_grid import known_until_gate
 from forecasting.ensemble import EnsembleForecaster
 from forecasting.errors import TooLittleHistory
@@ -31,6 +32,8 @@ FORECASTERS: dict[str, Callable[[], Forecaster]] = {
     "lightgbm": lambda: EnsembleForecaster("lightgbm", ("lightgbm",), seed=7),
     "ensemble": lambda: EnsembleForecaster(seed=7),
     "prophet": lambda: ProphetForecaster(seed=7),
+    # As many models as the small worlds have weeks for.
+    "certified": lambda: CertifiedForecaster(models=5, seed=7),
 }
 LEARNED = ("linear", "kernel", "lightgbm", "ensemble")
 SPRING_FORWARD, FALL_BACK, ORDINARY, HOLIDAY = date(2014, 3, 30), date(2013, 10, 27), date(2014, 5, 14), date(2013, 12, 25)
@@ -161,6 +164,7 @@ def test_another_seed_gives_other_trees(small_world: SmallWorld):
         ("seasonal-naive", baselines.NEEDED_DAYS + 36),
         *((name, ensemble.NEEDED_DAYS + 36) for name in LEARNED),
         ("prophet", 120),
+        ("certified", 5 * NEEDED_DAYS_A_MODEL),
     ],
 )
 def test_too_little_history_is_refused_with_how_much_there_is(name: str, days: int, small_world: SmallWorld):
@@ -185,7 +189,7 @@ def test_a_history_of_demand_that_is_all_missing_is_refused(name: str, small_wor
         FORECASTERS[name]().fit(frame.assign(**{DEMAND_MW: np.nan}), utility)
 
 
-@pytest.mark.parametrize("name", ["seasonal-naive", *LEARNED])
+@pytest.mark.parametrize("name", ["seasonal-naive", *LEARNED, "certified"])
 def test_a_history_without_any_temperature_still_gives_a_forecast(name: str, small_world: SmallWorld):
     utility, frame = small_world(days=120)
     blind = frame.assign(**{TEMPERATURE_C: np.nan})
@@ -197,7 +201,7 @@ def test_a_history_without_any_temperature_still_gives_a_forecast(name: str, sma
         pd.testing.assert_frame_equal(load(dump(forecaster)).predict(known, day), forecaster.predict(known, day))
 
 
-@pytest.mark.parametrize("name", LEARNED)
+@pytest.mark.parametrize("name", [*LEARNED, "certified"])
 @pytest.mark.parametrize("clock", [time(0), time(12), time(23, 45)])
 def test_any_gate_closure_works(name: str, clock: time, small_world: SmallWorld):
     utility, frame = small_world(days=120)
@@ -209,7 +213,7 @@ def test_any_gate_closure_works(name: str, clock: time, small_world: SmallWorld)
 
 
 @pytest.mark.parametrize("lead_days", [0, 2, 7])
-@pytest.mark.parametrize("name", ["seasonal-naive", *LEARNED])
+@pytest.mark.parametrize("name", ["seasonal-naive", *LEARNED, "certified"])
 def test_any_lead_works(name: str, lead_days: int, small_world: SmallWorld):
     utility, frame = small_world(days=120)
     other = dataclasses.replace(utility, lead_days=lead_days)
@@ -219,7 +223,7 @@ def test_any_lead_works(name: str, lead_days: int, small_world: SmallWorld):
 
 
 @pytest.mark.parametrize("step_minutes", [5, 30])
-@pytest.mark.parametrize("name", ["seasonal-naive", *LEARNED])
+@pytest.mark.parametrize("name", ["seasonal-naive", *LEARNED, "certified"])
 def test_other_steps_work(name: str, step_minutes: int, small_world: SmallWorld):
     utility, frame = small_world("Australia/Melbourne", step_minutes, days=100)
     day = date(2013, 10, 6)
