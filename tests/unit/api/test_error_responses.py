@@ -12,8 +12,10 @@ from api.error_responses import of_gridward_error
 from data.errors import FileRefused, NoTrustedWeather
 from forecasting.errors import ModelFileRefused, TooLittleHistory
 from pipeline.errors import (
+    BackupOutOfLine,
     BundleSwapped,
     ClaimsNotMet,
+    DatabaseDamaged,
     DatabaseOutdated,
     DayNotForecastable,
     NoActiveModel,
@@ -45,6 +47,8 @@ CASES: list[tuple[GridwardError, int, str]] = [
     (AuditLogBroken("x"), 409, "integrity"),
     (KeyringError("x"), 409, "integrity"),
     (BundleSwapped("x"), 409, "integrity"),
+    (BackupOutOfLine(1, "x"), 409, "integrity"),
+    (DatabaseDamaged("x", "y"), 409, "integrity"),
     (ModelFileRefused("x", part="y"), 409, "forecasting"),
     (TooLittleHistory(found_days=1, needed_days=2), 409, "forecasting"),
     (NoTrustedWeather("x"), 409, "data"),
