@@ -39,19 +39,21 @@ class HourlyClock:
 
 def clock_of(index: pd.DatetimeIndex, timezone: str, first_day: pd.Timestamp, *, yearly: bool = True) -> HourlyClock:
     """The clock of `index` (UTC, starts of hours) in an IANA zone; days count from `first_day` (naive local midnight)."""
+    # In numpy: a day of a reading that comes alone must not wait for a dozen pandas indexes.
     local = index.tz_convert(timezone).tz_localize(None)
-    midnight = local.normalize()
-    hour = np.asarray(local.hour, dtype=np.int64)
-    day = np.asarray((midnight - first_day).days, dtype=np.int64)
+    moment = local.to_numpy()
+    date = moment.astype("datetime64[D]")
+    hour = ((moment - date) // np.timedelta64(1, "h")).astype(np.int64)
+    day = (date - np.datetime64(first_day, "D")).astype(np.int64)
+    month = date.astype("datetime64[M]").astype(np.int64) % 12 + 1
     harmonics = harmonics_of(local)
     if not yearly:
         harmonics[:, YEARLY] = 0.0
-    return HourlyClock(first_day, day, hour, np.asarray(local.month, dtype=np.int64), harmonics, yearly)
+    return HourlyClock(first_day, day, hour, month, harmonics, yearly)
 
 
 def harmonics_of(local: pd.DatetimeIndex) -> Array:
     """Diurnal and seasonal harmonics of naive local moments, shape (moments, 11)."""
-    # In numpy: a reading that comes alone must not wait for three pandas indexes.
     moment = local.to_numpy()
     day = moment.astype("datetime64[D]")
     hour = 2 * np.pi * ((moment - day) / np.timedelta64(1, "D"))

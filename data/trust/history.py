@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -26,9 +27,16 @@ class Rows:
     demand_mw: Array
 
     @classmethod
-    def empty(cls, sources: int) -> Rows:
-        """No rows."""
-        return cls(pd.DatetimeIndex([], tz="UTC"), np.empty((0, sources)), np.empty(0))
+    def of(cls, parts: Sequence[Rows], step: pd.Timedelta) -> Rows:
+        """Rows of `step` that follow one another as one; at least one part."""
+        if len(parts) == 1:
+            return parts[0]
+        first, readings = parts[0].index, np.concatenate([part.readings for part in parts])
+        return cls(
+            pd.date_range(first[0], periods=len(readings), freq=step, unit=first.unit),
+            readings,
+            np.concatenate([part.demand_mw for part in parts]),
+        )
 
     def __len__(self) -> int:
         return len(self.index)
@@ -36,16 +44,6 @@ class Rows:
     def part(self, start: int, stop: int) -> Rows:
         """Rows [start, stop)."""
         return Rows(pd.DatetimeIndex(self.index[start:stop]), self.readings[start:stop], self.demand_mw[start:stop])
-
-    def joined(self, other: Rows) -> Rows:
-        """These rows and the ones that follow them."""
-        if not len(self):
-            return other
-        return Rows(
-            pd.DatetimeIndex(self.index.append(other.index)),
-            np.concatenate([self.readings, other.readings]),
-            np.concatenate([self.demand_mw, other.demand_mw]),
-        )
 
 
 @dataclass(frozen=True)
@@ -156,16 +154,16 @@ def hours_of(rows: Rows, per_hour: int, timezone: str, first_day: pd.Timestamp, 
     temperature than the whole.
     """
     starts = rows.index[::per_hour]
-    local = starts.tz_convert(timezone)
+    clock = clock_of(starts, timezone, first_day, yearly=yearly)
     lacking = len(starts) * per_hour - len(rows)  # a day of 23.5 hours ends in half an hour
     usable = np.pad(_bridged(rows, timezone), ((0, lacking), (0, 0)), constant_values=np.nan)
     demand = np.pad(rows.demand_mw, (0, lacking), constant_values=np.nan)
     return Hours(
         known=_mean(usable.reshape(len(starts), per_hour, -1)),
         carried=np.full(len(starts), np.nan),
-        clock=clock_of(starts, timezone, first_day, yearly=yearly),
+        clock=clock,
         demand_mw=_mean(demand.reshape(len(starts), per_hour, 1))[:, 0],
-        weekday=np.asarray(local.day_of_week, dtype=np.float64),
+        weekday=((first_day.weekday() + clock.day) % 7).astype(np.float64),
     )
 
 

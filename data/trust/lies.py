@@ -29,6 +29,8 @@ KINDS = ("offset", "cold", "mild", "warm", "swing", "late", "replay", "rough")
 LEAST_WEIGHT = np.array([8.0, 4.0, 4.0, 4.0, 30.0, 4.0, 100.0, 8.0])
 BLOCKS = 8
 SMALLEST_MOVE_C = 0.02
+# `swing` and `late` are about how a day moves: its mean is taken off their marks.
+CENTRED = slice(KINDS.index("swing"), KINDS.index("late") + 1)
 
 
 @dataclass(frozen=True)
@@ -60,47 +62,33 @@ def daily_sizes(
     cut = slice(skip, None)
     residual, others, before, moved, slope = residual[cut], others[cut], before[cut], moved[cut], slope[cut]
     day = clock.day[cut] - clock.day[skip]
-    days = int(day[-1]) + 1
-    known = np.isfinite(residual)
-    value = np.where(known, residual, 0.0)
+    first = np.searchsorted(day, np.arange(int(day[-1]) + 1))
 
     def total(hourly: Array) -> Array:
-        return np.asarray(np.bincount(day, hourly, days), dtype=np.float64)
+        return np.asarray(np.add.reduceat(hourly, first, axis=0), dtype=np.float64)
 
-    hours = np.maximum(total(known * 1.0), 1.0)
+    known = np.isfinite(residual)[:, None]
     low, high = rules.regimes_c
-    block = clock.hour[cut] * BLOCKS // 24
-    marks = (
-        quiet[block],
-        (others < low) * 1.0,
-        ((others >= low) & (others <= high)) * 1.0,
-        (others > high) * 1.0,
-        others,
-        slope,
-        before - others,
-    )
-    sizes, weights = np.full((days, len(KINDS)), np.nan), np.zeros((days, len(KINDS)))
-    for kind, mark in enumerate(marks):
-        seen = np.where(known, mark, 0.0)
-        if kind in (4, 5):
-            seen = np.where(known, mark - (total(seen) / hours)[day], 0.0)
-        product, weights[:, kind] = total(seen * value), total(seen * (known if kind == 0 else seen))
-        np.divide(product, weights[:, kind], out=sizes[:, kind], where=weights[:, kind] > 0)
-    paired = np.isfinite(moved)
-    pairs = total(paired * 1.0)
-    power = total(np.where(paired, moved, 0.0) ** 2)
-    sizes[:, 7] = np.where(pairs > 0, np.log(np.sqrt(power / np.maximum(pairs, 1)) + SMALLEST_MOVE_C), np.nan)
-    weights[:, 7] = pairs
-    sizes = np.where(weights >= LEAST_WEIGHT, sizes, np.nan)
-    level = total(others) / np.maximum(total(np.ones(len(day))), 1)
-    extremes = _extremes(others, day, days)
+    regimes = [others < low, (others >= low) & (others <= high), others > high]
+    marks = np.column_stack([quiet[clock.hour[cut] * BLOCKS // 24], *regimes, others, slope, before - others])
+    seen = np.where(known, marks, 0.0)
+    hours = np.maximum(total(known * 1.0), 1.0)
+    seen[:, CENTRED] = np.where(known, seen[:, CENTRED] - (total(seen[:, CENTRED]) / hours)[day], 0.0)
+    product = total(seen * np.where(known, residual[:, None], 0.0))
+    # The mean of a day weighs its hours as they are; all other kinds by least squares.
+    weights = np.column_stack([total(seen[:, 0]), total(seen[:, 1:] ** 2), total(np.isfinite(moved) * 1.0)])
+    sizes = np.full(weights.shape, np.nan)
+    np.divide(product, weights[:, :-1], out=sizes[:, :-1], where=weights[:, :-1] > 0)
+    power = total(np.nan_to_num(moved) ** 2) / np.maximum(weights[:, -1], 1.0)
+    sizes[:, -1] = np.log(np.sqrt(power) + SMALLEST_MOVE_C)
+    length = total(np.ones(len(day)))
     return DailySizes(
-        sizes=sizes,
+        sizes=np.where(weights >= LEAST_WEIGHT, sizes, np.nan),
         weights=weights,
-        level=level,
-        change=total(others - before) / np.maximum(total(np.ones(len(day))), 1),
-        span=extremes,
-        season=_season(clock, cut, day, days),
+        level=total(others) / length,
+        change=total(others - before) / length,
+        span=np.maximum.reduceat(others, first) - np.minimum.reduceat(others, first),
+        season=np.arctan2(total(clock.harmonics[cut, 6]), total(clock.harmonics[cut, 5])),
     )
 
 
@@ -132,16 +120,3 @@ def block_means(residual: Array, day: Integers, block: Integers, days: int) -> A
     total = np.bincount(place, np.where(known, residual, 0.0), days * BLOCKS)
     means = np.divide(total, count, out=np.full(days * BLOCKS, np.nan), where=count > 0)
     return np.asarray(means.reshape(days, BLOCKS))
-
-
-def _extremes(others: Array, day: Integers, days: int) -> Array:
-    highest, lowest = np.full(days, -np.inf), np.full(days, np.inf)
-    np.maximum.at(highest, day, others)
-    np.minimum.at(lowest, day, others)
-    return np.where(np.isfinite(highest), highest - lowest, 0.0)
-
-
-def _season(clock: HourlyClock, cut: slice, day: Integers, days: int) -> Array:
-    cosine = np.bincount(day, clock.harmonics[cut, 5], days)
-    sine = np.bincount(day, clock.harmonics[cut, 6], days)
-    return np.arctan2(sine, cosine)

@@ -89,8 +89,8 @@ class WeatherWatch:
         self._per_hour = int(pd.Timedelta(hours=1) / step)
         self._usual = unknown(len(names), self.rules, self._per_hour)
         self._past = _Past.empty(len(names))
-        self._today = Rows.empty(len(names))  # usable rows of the local day that has not ended
-        self._spiked_today = _no_spikes(len(names))
+        self._today: list[Rows] = []  # usable rows of the local day that has not ended
+        self._spiked_today: list[Flags] = []
         self._baseline: list[Rows] = []
         self._first_day: pd.Timestamp | None = None
         self._next: pd.Timestamp | None = None
@@ -194,8 +194,8 @@ class WeatherWatch:
         hours = judged = None
         if self._court is not None and len(whole) > 1:
             known = usable(readings, flags[len(past.flags) :])
-            coming = self._today.joined(Rows(rows.index[start:stop], known, rows.demand_mw[start:stop]))
-            count = len(self._today) + int(whole[-1]) + 1
+            coming = Rows.of([*self._today, Rows(rows.index[start:stop], known, rows.demand_mw[start:stop])], self.step)
+            count = len(coming) - (stop - start) + int(whole[-1]) + 1
             if count % self._per_hour == 0:
                 hours, judged = self._court.look_ahead(self._hours(coming.part(0, count)), self.heard)
         return _Ahead(start, len(past.flags), corrected, flags, hours, judged)
@@ -232,8 +232,8 @@ class WeatherWatch:
             self._first_day = local[part.start].normalize()
         if self._first_day is not None:
             known = Rows(pd.DatetimeIndex(rows.index[part]), usable(readings, flags), rows.demand_mw[part])
-            self._today = self._today.joined(known)
-            self._spiked_today = np.concatenate([self._spiked_today, (flags & int(Flag.SPIKE)) != 0])
+            self._today.append(known)
+            self._spiked_today.append((flags & int(Flag.SPIKE)) != 0)
             if learned is None:
                 self._baseline.append(rows.part(part.start, part.stop))
 
@@ -249,8 +249,8 @@ class WeatherWatch:
     def _end_day(self, ahead: _Ahead | None, midnight: pd.Timestamp) -> tuple[list[TrustEvent], list[DayRecord]]:
         assert self._first_day is not None  # noqa: S101 (asked for after the first midnight only)
         number = (midnight - self._first_day).days
-        today, spikes = self._today, isolated(self._spiked_today).sum(axis=0)
-        self._today, self._spiked_today = Rows.empty(len(self.names)), _no_spikes(len(self.names))
+        today, spikes = Rows.of(self._today, self.step), isolated(np.concatenate(self._spiked_today)).sum(axis=0)
+        self._today, self._spiked_today = [], []
         if self._court is None:
             return (self._learn() if number == self.rules.baseline_days - 1 else []), []
         found = ahead.day(number) if ahead is not None else None
@@ -263,11 +263,7 @@ class WeatherWatch:
     def _learn(self) -> list[TrustEvent]:
         events: list[TrustEvent] = []
         assert self._first_day is not None  # noqa: S101 (a baseline has a first day)
-        rows = Rows(
-            pd.DatetimeIndex(self._baseline[0].index.append([part.index for part in self._baseline[1:]])),
-            np.concatenate([part.readings for part in self._baseline]),
-            np.concatenate([part.demand_mw for part in self._baseline]),
-        )
+        rows = Rows.of(self._baseline, self.step)
         self._baseline = []
         learned = learn(rows, self.heard, self.timezone, self._per_hour, self._first_day, self.rules)
         self.learned, self._usual = learned, learned.usual
@@ -285,10 +281,6 @@ class WeatherWatch:
     def _hours(self, rows: Rows) -> Hours:
         assert self._first_day is not None  # noqa: S101 (there are hours after the first midnight only)
         return hours_of(rows, self._per_hour, self.timezone, self._first_day, yearly=self.rules.sees_a_year)
-
-
-def _no_spikes(sources: int) -> Flags:
-    return np.zeros((0, sources), dtype=bool)
 
 
 CLASSES: Mapping[TrustState, int] = {"trusted": FULL, "suspect": HALF, "quarantined": OUT, "revoked": OUT, "probation": OUT}

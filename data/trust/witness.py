@@ -14,7 +14,7 @@ import numpy as np
 
 from data.schema import Array, Flags
 
-KNOTS_C = (6.0, 10.0, 14.0, 18.0, 22.0, 26.0)
+KNOTS_C = np.array([6.0, 10.0, 14.0, 18.0, 22.0, 26.0])
 PENALTY = 1.0
 TODAY = 0.7
 HUBER = 2.0
@@ -84,9 +84,8 @@ def _felt(temperature_c: Array) -> Array:
 def _features(felt: Array, weekday: Array, season: Array) -> Array:
     kinds = (weekday[:, None] == np.arange(7)) * 1.0
     yearly = np.column_stack([np.cos(season), np.sin(season), np.cos(2 * season), np.sin(2 * season)])
-    bends = [np.maximum(felt - knot, 0.0) / 5 for knot in KNOTS_C]
-    return np.column_stack([kinds, yearly, felt / 5, *bends])
+    return np.column_stack([kinds, yearly, felt / 5, np.maximum(felt[:, None] - KNOTS_C, 0.0) / 5])
 
 
 def _slopes(felt: Array) -> Array:
-    return np.column_stack([np.full(len(felt), 0.2), *[(felt > knot) * 0.2 for knot in KNOTS_C]])
+    return np.column_stack([np.full(len(felt), 0.2), (felt[:, None] > KNOTS_C) * 0.2])
