@@ -121,9 +121,10 @@ class Court:
         strong = [one for one in verdict.accusations.values() if one.score >= self._rules.suspect_at]
         since = max(accusation.onset for accusation in strong)
         said = self.hours.mean_since(since)[list(heard)]
-        if not np.isfinite(said).all():
+        variance = self._panel.variance_of_mean(number - since + 1)[list(heard)]
+        if not np.isfinite(said + variance).all():
             return verdict.guilty
-        sets = liar_sets(said, self._panel.variance_of_mean(number - since + 1)[list(heard)])
+        sets = liar_sets(said, variance)
         liars = [heard[place] for place in likeliest(sets)]
         if len(liars) == 1:
             return verdict.guilty

@@ -16,6 +16,7 @@ from data.schema import Array
 from data.trust.lies import DailySizes
 
 FEWEST_DAYS = 30
+FEATURES = 7
 # Leans a year of days towards "no difference": the logarithm of one day's power has a spread of 2.2.
 PENALTY = 100.0
 UNREST_BOUNDS = (0.5, 6.0)
@@ -33,16 +34,16 @@ class UnrestModel:
 
 def learn_unrest(heard: Sequence[DailySizes]) -> UnrestModel:
     """From the baselines of the heard sources; every day is as good as another where fewer than 30 days are known."""
-    level = float(np.median(np.concatenate([sizes.level for sizes in heard]))) if heard else 0.0
-    known = [_known(sizes, level) for sizes in heard]
-    features = np.concatenate([rows for rows, _ in known]) if known else np.zeros((0, 7))
-    target = np.concatenate([powers for _, powers in known]) if known else np.zeros(0)
-    if len(target) < FEWEST_DAYS:
-        return UnrestModel(np.zeros(7), np.ones(7), np.zeros(7), level)
+    known = [sizes for sizes in heard if np.isfinite(sizes.sizes[:, 0]).sum() >= FEWEST_DAYS]
+    if not known:
+        return UnrestModel(np.zeros(FEATURES), np.ones(FEATURES), np.zeros(FEATURES), 0.0)
+    level = float(np.median(np.concatenate([sizes.level for sizes in known])))
+    features = np.concatenate([_features(sizes, level)[np.isfinite(sizes.sizes[:, 0])] for sizes in known])
+    target = np.concatenate([_power(sizes) for sizes in known])
     middle, scale = features.mean(axis=0), np.maximum(features.std(axis=0), 1e-6)
     middle[0], scale[0] = 0.0, 1.0
     standard = (features - middle) / scale
-    ridge = np.diag([1e-6, *[PENALTY * len(heard)] * (features.shape[1] - 1)])
+    ridge = np.diag([1e-6, *[PENALTY * len(known)] * (FEATURES - 1)])
     weights = np.linalg.solve(standard.T @ standard + ridge, standard.T @ target)
     weights[0] = -np.median(standard[:, 1:] @ weights[1:])
     return UnrestModel(middle, scale, weights, level)
@@ -54,14 +55,12 @@ def unrest_of(model: UnrestModel, sizes: DailySizes) -> Array:
     return np.asarray(np.exp(np.clip(logarithm, *np.log(UNREST_BOUNDS))))
 
 
-def _known(sizes: DailySizes, level: float) -> tuple[Array, Array]:
-    """Features of the days of which a source said something, and the logarithm of its power then over its usual one."""
-    offset = sizes.sizes[:, 0]
-    good = np.isfinite(offset)
-    power = (offset[good] - np.median(offset[good])) ** 2 if good.any() else np.zeros(0)
-    usual = float(np.median(power)) if good.any() else 1.0
-    target = np.log(power + 0.1 * usual + 1e-9)
-    return _features(sizes, level)[good], target - target.mean() if good.any() else target
+def _power(sizes: DailySizes) -> Array:
+    """Logarithm of a source's power on the days of which it said something, its mean taken off."""
+    offset = sizes.sizes[np.isfinite(sizes.sizes[:, 0]), 0]
+    power = (offset - np.median(offset)) ** 2
+    target = np.log(power + 0.1 * np.median(power) + 1e-9)
+    return np.asarray(target - target.mean())
 
 
 def _features(sizes: DailySizes, level: float) -> Array:
