@@ -17,10 +17,10 @@ export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test check bench bench-trust lock clean
+.PHONY: help setup demo serve test check bench bench-trust bench-recovery lock clean
 
 help: ## list these commands
-	@grep -hE '^[a-z-]+:.*?## ' $(MAKEFILE_LIST) | awk 'BEGIN {FS = ":.*?## "} {printf "  make %-11s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*?## ' $(MAKEFILE_LIST) | awk 'BEGIN {FS = ":.*?## "} {printf "  make %-14s %s\n", $$1, $$2}'
 
 setup: $(DEV_READY) ## install everything, run and development, at pinned hashes, into .venv
 
@@ -47,6 +47,13 @@ bench: $(RUN_READY) $(PEERS_READY) ## print every figure the README quotes, and 
 
 bench-trust: $(RUN_READY) ## print what the weather watch does under every lie, against its bars (25 minutes of two cores)
 	$(BIN)/python -m benchmarks.trust --jobs 2 --json var/bench-trust.json
+
+bench-recovery: $(RUN_READY) ## print what recovery, audit, certificate, kill -9 and the lake come to, against their bars (50 minutes)
+	$(BIN)/python -m benchmarks.recovery
+	$(BIN)/python -m benchmarks.audit_data --seeds 12 --first-seed 501
+	$(BIN)/python -m benchmarks.certified
+	$(BIN)/python -m benchmarks.kills
+	$(BIN)/python -m benchmarks.lake
 
 lock: $(DEV_READY) ## pin the requirements anew, with hashes and without any index address
 	$(BIN)/python -m pip install --quiet uv

@@ -8,7 +8,20 @@ from typing import Annotated
 
 import typer
 
-from api.commands import audit, backtest, backup, case_study, fuse, service, snapshots, station, train
+from api.commands import (
+    audit,
+    audit_data,
+    backtest,
+    backup,
+    case_study,
+    fuse,
+    ingest,
+    recover,
+    service,
+    snapshots,
+    station,
+    train,
+)
 from security.errors import GridwardError
 
 _LOG = logging.getLogger("gridward.cli")
@@ -29,6 +42,7 @@ for _command in (
     case_study.case_study,
     backtest.backtest,
     train.train,
+    ingest.ingest,
     fuse.fuse,
     service.serve,
     service.token,
@@ -39,8 +53,10 @@ for _command in (
     station.readmit,
     station.trust,
     station.retrain,
+    recover.recover,
 ):
     app.command()(_command)
+app.command("audit-data")(audit_data.audit_snapshot)
 snapshot_app.command("list")(snapshots.list_snapshots)
 snapshot_app.command("verify")(snapshots.verify)
 snapshot_app.command("restore")(snapshots.restore)
@@ -52,6 +68,7 @@ backup_app.command("prune")(backup.prune)
 audit_app.command("verify")(audit.verify)
 trace_app.command("provider")(audit.trace_provider)
 trace_app.command("forecast")(audit.trace_forecast)
+trace_app.command("delivery")(audit.trace_delivery)
 app.add_typer(snapshot_app, name="snapshot")
 app.add_typer(backup_app, name="backup")
 app.add_typer(audit_app, name="audit")

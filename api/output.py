@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import date
 from typing import Annotated, Any
 
 import typer
@@ -21,7 +22,7 @@ Report = Callable[[str, float], None]
 
 def print_json(content: object) -> None:
     """One JSON document on stdout; numbers that are not finite become null."""
-    typer.echo(json.dumps(_finite(content), indent=2, default=str, allow_nan=False))
+    typer.echo(json.dumps(_finite(content), indent=2, default=_text, allow_nan=False))
 
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
@@ -65,6 +66,10 @@ def _shown(cell: object) -> str:
     if isinstance(cell, list | tuple):
         return ", ".join(map(str, cell))
     return "" if cell is None else str(cell)
+
+
+def _text(value: object) -> str:
+    return value.isoformat() if isinstance(value, date) else str(value)
 
 
 def _finite(content: object) -> Any:

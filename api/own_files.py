@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import time, timedelta
 from pathlib import Path
@@ -36,13 +37,16 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 @dataclass(frozen=True, eq=False)
 class OwnFiles:
-    """Readings of one's own. demand, weather: frames of data.schema; notes: what the reader of the result should know."""
+    """Readings of one's own. demand, weather: frames of data.schema; notes: what the reader of the result should know;
+    digests: SHA-256 of each provider's file.
+    """
 
     utility: Utility
     demand: pd.DataFrame
     weather: pd.DataFrame
     perfect_foresight: tuple[str, ...]
     notes: tuple[str, ...]
+    digests: Mapping[str, str]
 
 
 def read_own_files(demand: Path, weather: Sequence[str], timezone: str | None, holidays: str, gate_closure: str) -> OwnFiles:
@@ -67,7 +71,14 @@ def read_own_files(demand: Path, weather: Sequence[str], timezone: str | None, h
         weather=frames.sort_values([PROVIDER, VALID_AT, ISSUED_AT], ignore_index=True),
         perfect_foresight=foresight,
         notes=tuple(notes),
+        digests={name: digest_of(path) for name, path in named.items()},
     )
+
+
+def digest_of(path: Path) -> str:
+    """SHA-256 of a file, by which its readings are traced to it."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def refuse_stray_options(weather: Sequence[str], timezone: str | None) -> None:

@@ -9,6 +9,7 @@ from typing import Annotated, Self
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from data.schema import QUANTILES
+from forecasting.certified import LOWER_MW, UPPER_MW
 from forecasting.forecaster import FORECAST_MW, quantile_column
 from pipeline.errors import PipelineError
 from pipeline.predict import DayForecast
@@ -40,12 +41,20 @@ class ForecastOrder(Message):
         return levels
 
 
+class Certified(Message):
+    """What the forecast cannot leave [MW] if at most two weeks of its training data were malicious (docs/certified.md)."""
+
+    lower_mw: float
+    upper_mw: float
+
+
 class Interval(Message):
-    """One interval: its start (UTC), mean power [MW], and quantiles [MW] by level."""
+    """One interval: its start (UTC), mean power [MW], quantiles [MW] by level, and what a certified forecaster promises."""
 
     timestamp: datetime
     forecast_mw: float
     quantiles: dict[str, float]
+    certified: Certified | None = None
 
 
 class ForecastAnswer(Message):
@@ -70,6 +79,7 @@ class ForecastAnswer(Message):
                 timestamp=row["timestamp"],
                 forecast_mw=row[FORECAST_MW],
                 quantiles={level: row[column] for level, column in columns.items()},
+                certified=Certified(lower_mw=row[LOWER_MW], upper_mw=row[UPPER_MW]) if LOWER_MW in row else None,
             )
             for row in forecast.frame.reset_index().to_dict("records")
         ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from security.errors import GridwardError
+from security.errors import GridwardError, IntegrityError
 
 
 class DataError(GridwardError):
@@ -58,3 +58,34 @@ class ProviderFailed(DataError):
 
 class NoTrustedWeather(DataError):
     """Every weather source is quarantined, revoked or silent."""
+
+
+class ContractBroken(DataError):
+    """Rows that may not enter a table of the lake: `table`, `failures` (0: a column is missing), and the first of them."""
+
+    def __init__(self, table: str, failures: int, problem: str) -> None:
+        self.table = table
+        self.failures = failures
+        super().__init__(
+            f"{failures} values break the contract: {problem}" if failures else problem,
+            where=f"lake table {table}",
+            mend="see docs/data-contract.md; nothing of the batch was taken in",
+        )
+
+
+class LakeRefused(IntegrityError):
+    """A table of the lake is not as it was signed: `table`, `version` (−1: unknown)."""
+
+    def __init__(self, table: str, version: int, problem: str, *, mend: str) -> None:
+        self.table = table
+        self.version = version
+        super().__init__(problem, where=f"lake table {table}, version {version}", mend=mend)
+
+
+class LakeRolledBack(LakeRefused):
+    """Versions that were acknowledged are gone: `table`, `version` found, `acknowledged`."""
+
+    def __init__(self, table: str, version: int, acknowledged: int) -> None:
+        self.acknowledged = acknowledged
+        problem = f"version {acknowledged} was acknowledged, and is gone"
+        super().__init__(table, version, problem, mend="restore the lake from a backup")

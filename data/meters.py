@@ -37,6 +37,7 @@ def aggregate(readings: pd.DataFrame, utility: Utility) -> MeteredDemand:
     final, findings = repair(readings[delay <= FINAL], utility)
     prompt = prompt.reindex(final.index)
     changed = ~np.isclose(prompt, final, rtol=1e-9, equal_nan=True)
+    prompt, final = prompt / WATTS_PER_MW, final / WATTS_PER_MW
     demand = pd.concat([_version(prompt, utility.step + PROMPT), _version(final[changed], utility.step + FINAL)])
     return MeteredDemand(demand.sort_values([TIMESTAMP, AVAILABLE_AT], kind="stable"), findings)
 
@@ -48,6 +49,26 @@ def demand_as_of(demand: pd.DataFrame, moment: pd.Timestamp) -> pd.Series:
     return latest
 
 
-def _version(power_w: pd.Series, known_after: pd.Timedelta) -> pd.DataFrame:
-    index = pd.DatetimeIndex(power_w.index, name=TIMESTAMP)
-    return pd.DataFrame({DEMAND_MW: power_w.to_numpy() / WATTS_PER_MW, AVAILABLE_AT: index + known_after}, index=index)
+def due_demand(demand: pd.DataFrame, held: pd.DataFrame, utility: Utility, until: pd.Timestamp) -> pd.DataFrame:
+    """What is to be added to the demand that is kept, once everything received by `until` was summed.
+
+    demand: as `aggregate` answers, of the intervals to look at; held: rows kept before, with a column `timestamp`, in the
+    order they became known. An interval's prompt version is due when it became known, and stays what it was, even if
+    it would be mended otherwise today; its final one, when that is due and says otherwise than the last one kept.
+    Answers columns `timestamp`, `demand_mw`, `available_at`.
+    """
+    prompt, latest = (demand[~demand.index.duplicated(keep=which)][DEMAND_MW] for which in ("first", "last"))
+    index = pd.DatetimeIndex(prompt.index)
+    new = ~index.isin(held[TIMESTAMP]) & (index + utility.step + PROMPT <= until)
+    kept = held.drop_duplicates(TIMESTAMP, keep="last").set_index(TIMESTAMP)[DEMAND_MW].reindex(index)
+    kept = kept.where(~new, prompt)
+    told = index.isin(held.loc[held[AVAILABLE_AT] >= held[TIMESTAMP] + utility.step + FINAL, TIMESTAMP])
+    due = (index + utility.step + FINAL <= until) & (new | index.isin(held[TIMESTAMP])) & ~told
+    other = due & ~np.isclose(kept.to_numpy(), latest.to_numpy(), rtol=1e-9, equal_nan=True)
+    parts = [_version(prompt[new], utility.step + PROMPT), _version(latest[other], utility.step + FINAL)]
+    return pd.concat(parts).reset_index()
+
+
+def _version(demand_mw: pd.Series, known_after: pd.Timedelta) -> pd.DataFrame:
+    index = pd.DatetimeIndex(demand_mw.index, name=TIMESTAMP)
+    return pd.DataFrame({DEMAND_MW: demand_mw.to_numpy(), AVAILABLE_AT: index + known_after}, index=index)

@@ -7,8 +7,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, datetime
 
+import pandas as pd
 from sqlmodel import Field, Session, SQLModel, col, select
 
+from data.schema import Utility
 from security.keyring import UtcDateTime
 
 
@@ -20,6 +22,15 @@ class SnapshotRecord(SQLModel, table=True):
     snapshot_id: str = Field(primary_key=True)
     as_of: datetime = Field(sa_type=UtcDateTime, index=True)
     sources: str
+
+
+class ModelOrigin(SQLModel, table=True):
+    """Which snapshot a published model learned from, whether it ever served or not."""
+
+    __tablename__ = "model_origin"
+
+    model_id: str = Field(primary_key=True)
+    snapshot_id: str = Field(index=True)
 
 
 class ForecastRecord(SQLModel, table=True):
@@ -41,7 +52,8 @@ class ForecastRecord(SQLModel, table=True):
 class BlastRadius:
     """What a source touched since a moment: ids of snapshots, models, forecasts, and the energy forecast with it [MWh].
 
-    forecasts: made by a touched model or from the source's own values; direct_forecasts: the latter alone.
+    models: those that never served too. forecasts: made by a touched model or from the source's own values;
+    direct_forecasts: the latter alone.
     """
 
     provider: str
@@ -53,10 +65,24 @@ class BlastRadius:
     energy_mwh: float
 
 
+def exposed_hours(session: Session, radius: BlastRadius, utility: Utility) -> float:
+    """Hours of delivery that were forecast with what the source touched."""
+    forecasts = set(radius.forecasts)
+    days = {record.day for record in session.exec(select(ForecastRecord)) if record.forecast_id in forecasts}
+    return sum(len(utility.day_index(day)) for day in days) * (utility.step / pd.Timedelta(hours=1))
+
+
 def record_snapshot(session: Session, snapshot_id: str, as_of: datetime, sources: dict[str, str]) -> None:
     """Enter a snapshot; entering the same one again changes nothing."""
     if session.get(SnapshotRecord, snapshot_id) is None:
         session.add(SnapshotRecord(snapshot_id=snapshot_id, as_of=as_of, sources=json.dumps(sources, sort_keys=True)))
+        session.flush()
+
+
+def record_model(session: Session, model_id: str, snapshot_id: str) -> None:
+    """Enter a model's origin; entering it again changes nothing."""
+    if session.get(ModelOrigin, model_id) is None:
+        session.add(ModelOrigin(model_id=model_id, snapshot_id=snapshot_id))
         session.flush()
 
 
@@ -86,12 +112,15 @@ def blast_radius(session: Session, provider: str, since: datetime) -> BlastRadiu
     direct = [record for record in served if record.made_at >= since and provider in json.loads(record.sources)]
     direct_ids = {record.forecast_id for record in direct}
     forecasts = [record for record in served if record.snapshot_id in marked or record.forecast_id in direct_ids]
-    models = dict.fromkeys(record.model_id for record in forecasts if record.snapshot_id in marked)
+    learned: dict[str, list[str]] = {snapshot_id: [] for snapshot_id in touched_snapshots}
+    for origin in session.exec(select(ModelOrigin).order_by(col(ModelOrigin.model_id))):
+        if origin.snapshot_id in marked:
+            learned[origin.snapshot_id].append(origin.model_id)
     return BlastRadius(
         provider=provider,
         since=since,
         snapshots=tuple(touched_snapshots),
-        models=tuple(models),
+        models=tuple(model_id for models in learned.values() for model_id in models),
         forecasts=tuple(record.forecast_id for record in forecasts),
         direct_forecasts=tuple(record.forecast_id for record in direct),
         energy_mwh=sum(record.energy_mwh for record in forecasts),

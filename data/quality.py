@@ -42,12 +42,7 @@ def repair(readings: pd.DataFrame, utility: Utility, *, hindsight: bool = True) 
     """
     if readings.empty:
         raise DataError("no meter readings", where="meters", mend="check the meter feed")
-    ordered = readings.sort_values(["received_at", "power_w"])
-    again = ordered.duplicated(["meter", TIMESTAMP])
-    conflicting = again & ~ordered.duplicated(["meter", TIMESTAMP, "power_w"])
-    power = ordered[~again].pivot(index=TIMESTAMP, columns="meter", values="power_w")
-    power = power.reindex(pd.date_range(power.index[0], power.index[-1], freq=utility.step, name=TIMESTAMP))
-    values: Array = power.to_numpy(dtype=np.float64)
+    index, values, duplicates, conflicting = _by_interval_and_meter(readings, utility)
     reference = values[: REFERENCE_DAYS * utility.steps_per_day]
     values, slipped = _undo_unit_slips(values, pd.DataFrame(reference).median().to_numpy())
     stuck = _stuck(values, hindsight=hindsight)
@@ -57,13 +52,41 @@ def repair(readings: pd.DataFrame, utility: Utility, *, hindsight: bool = True) 
     total = _total_with_gaps_filled(values, _shares(reference, slot[: len(reference)])[slot])
     findings = MeterFindings(
         readings=len(readings),
-        duplicates=int((again & ~conflicting).sum()),
-        conflicting=int(conflicting.sum()),
+        duplicates=duplicates,
+        conflicting=conflicting,
         unit_slips=int(slipped.sum()),
         stuck=int(stuck.sum()),
         gaps=int((missing & ~stuck).sum()),
     )
-    return pd.Series(total, index=power.index, name="power_w"), findings
+    return pd.Series(total, index=index, name="power_w"), findings
+
+
+def _by_interval_and_meter(readings: pd.DataFrame, utility: Utility) -> tuple[pd.DatetimeIndex, Array, int, int]:
+    """Power [W], shape (intervals, meters), NaN where nothing came; how many readings came again, saying the same or not.
+
+    Of several readings of one interval the first received counts; of those received together, the smallest.
+    """
+    moments = pd.DatetimeIndex(readings[TIMESTAMP]).as_unit("us")
+    start = moments.min().floor(utility.step)
+    index = pd.date_range(start, moments.max(), freq=utility.step, unit="us", name=TIMESTAMP)
+    since, step = (moments - start).to_numpy(), utility.step.to_timedelta64()
+    received = pd.DatetimeIndex(readings["received_at"]).asi8
+    meter, meters = pd.factorize(readings["meter"], sort=True)
+    row, on_the_grid = since // step, since % step == np.timedelta64(0)
+    place = np.where(on_the_grid, row * len(meters) + meter, -1)
+    power = readings["power_w"].to_numpy(dtype=np.float64)
+    values = np.full(len(index) * len(meters), np.nan)
+    values[place[on_the_grid]] = power[on_the_grid]
+    often = on_the_grid & (np.bincount(place + 1, minlength=len(values) + 1)[place + 1] > 1)
+    # Few come twice: only those are put in order.
+    several = pd.DataFrame({"place": place[often], "at": received[often], "power": power[often]})
+    several = several.sort_values(["at", "power"])
+    again = several.duplicated("place")
+    conflicting = again & ~several.duplicated(["place", "power"])
+    first = several[~again]
+    values[first["place"]] = first["power"]
+    counts = int((again & ~conflicting).sum()), int(conflicting.sum())
+    return index, values.reshape(len(index), len(meters)), *counts
 
 
 def _undo_unit_slips(values: Array, normal: Array) -> tuple[Array, Flags]:

@@ -1,6 +1,7 @@
 """Frozen training sets: content-addressed, signed, verified before a byte is parsed (AML.T0020, NIST AI 100-2 .051).
 
-A snapshot is a folder of two Parquet files under a signed manifest:
+A snapshot is a folder of two Parquet files under a signed manifest, which also says from which versions of which tables of
+the lake they were made, and names every file of those with its SHA-256:
 
     training.parquet   what the model learns from: see forecasting.forecaster
     readings.parquet   what it was fused from: one column a provider [°C], so that a clean set can be fused anew
@@ -10,8 +11,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import shutil
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,10 @@ from typing import Any
 
 import pandas as pd
 
+from data.drafts import draft_in
+from data.lake.pins import Pin, require_pin
+from data.lake.store import Lake
+from data.lake.tables import TABLES_BY_NAME
 from data.schema import TIMESTAMP
 from security.errors import ContentChanged
 from security.manifest import Manifest, read_checked
@@ -44,9 +47,7 @@ def freeze(
 
     facts: anything JSON that explains the content (as_of, weather policy, excluded providers).
     """
-    store.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(prefix=".draft-", dir=store))
-    try:
+    with draft_in(store) as draft:
         _write(draft / "training.parquet", training)
         _write(draft / "readings.parquet", readings)
         manifest = seal_folder(draft, KIND, facts, signer)
@@ -54,8 +55,6 @@ def freeze(
         final = store / snapshot_id
         if not final.exists():
             draft.rename(final)
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
     return Snapshot(snapshot_id, training, readings, facts)
 
 
@@ -75,6 +74,19 @@ def restore(store: Path, snapshot_id: str, trusted: Mapping[str, PublicKey]) -> 
     ]
     training, readings = (frame.set_index(TIMESTAMP) for frame in frames)
     return Snapshot(snapshot_id, training, readings, manifest.predicate)
+
+
+def pins_of(snapshot: Snapshot) -> dict[str, Pin]:
+    """The version of each lake table that a snapshot was made from; none for one that was made without a lake."""
+    return {table: Pin.from_json(pin) for table, pin in snapshot.facts.get("lake", {}).items()}
+
+
+def require_sources(snapshot: Snapshot, lake: Lake, trusted: Mapping[str, PublicKey]) -> None:
+    """Raise FileChanged, naming the file, unless the lake still holds what the snapshot was made from, byte for byte;
+    LakeRefused for a version that is not as it was signed.
+    """
+    for table, pin in pins_of(snapshot).items():
+        require_pin(lake, TABLES_BY_NAME[table], pin, trusted)
 
 
 def _name(manifest: Manifest) -> str:

@@ -21,6 +21,7 @@ import pandas as pd
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from data.errors import ReportRefused
+from data.lake.tables import KEY_ID, PAYLOAD_SHA256
 from data.schema import ISSUED_AT, PROVIDER, TEMPERATURE_C, VALID_AT
 
 Celsius = Annotated[float, Field(ge=-90.0, le=60.0)]
@@ -101,7 +102,12 @@ def to_frame(reports: list[VerifiedReport]) -> pd.DataFrame:
 
     `issued_at` is the moment of receipt: what a provider wrote earlier but delivered later was not known earlier.
     """
-    parts = [part for report in reports for part in _parts(report)]
+    return to_rows(reports)[[PROVIDER, ISSUED_AT, VALID_AT, TEMPERATURE_C]]
+
+
+def to_rows(reports: list[VerifiedReport]) -> pd.DataFrame:
+    """The same, and where each value is from: `key_id`, and `payload_sha256` of the report it stood in."""
+    parts = [(report, *part) for report in reports for part in _parts(report)]
     if not parts:
         return pd.DataFrame(
             {
@@ -109,16 +115,24 @@ def to_frame(reports: list[VerifiedReport]) -> pd.DataFrame:
                 ISSUED_AT: pd.Series(dtype="datetime64[us, UTC]"),
                 VALID_AT: pd.Series(dtype="datetime64[us, UTC]"),
                 TEMPERATURE_C: pd.Series(dtype=np.float64),
+                KEY_ID: pd.Series(dtype="str"),
+                PAYLOAD_SHA256: pd.Series(dtype="str"),
             }
         )
-    lengths = [len(values) for _, _, _, _, values in parts]
+    lengths = [len(values) for *_, values in parts]
     valid = np.concatenate([start + step * np.arange(len(values)) for _, _, start, step, values in parts])
+
+    def repeated(words: list[str]) -> pd.Series:
+        return pd.Series(np.repeat(np.array(words, dtype=object), lengths), dtype="str")
+
     frame = pd.DataFrame(
         {
-            PROVIDER: np.repeat([name for name, *_ in parts], lengths),
+            PROVIDER: repeated([report.provider for report, *_ in parts]),
             ISSUED_AT: pd.DatetimeIndex(np.repeat([issued for _, issued, *_ in parts], lengths)).tz_localize("UTC"),
             VALID_AT: pd.DatetimeIndex(valid.astype("datetime64[us]")).tz_localize("UTC"),
             TEMPERATURE_C: np.concatenate([values for *_, values in parts]),
+            KEY_ID: repeated([report.key_id for report, *_ in parts]),
+            PAYLOAD_SHA256: repeated([report.digest for report, *_ in parts]),
         }
     )
     frame = frame.dropna(subset=[TEMPERATURE_C])
@@ -127,12 +141,12 @@ def to_frame(reports: list[VerifiedReport]) -> pd.DataFrame:
 
 def _parts(
     report: VerifiedReport,
-) -> list[tuple[str, np.datetime64, np.datetime64, np.timedelta64, np.ndarray[tuple[int], np.dtype[np.float64]]]]:
+) -> list[tuple[np.datetime64, np.datetime64, np.timedelta64, np.ndarray[tuple[int], np.dtype[np.float64]]]]:
     content = report.content
     step = np.timedelta64(content.step_minutes, "m")
     issued = _numpy_utc(report.received_at)
     return [
-        (report.provider, issued, _numpy_utc(start), step, np.array(values, dtype=np.float64))
+        (issued, _numpy_utc(start), step, np.array(values, dtype=np.float64))
         for start, values in ((content.observed_from, content.observed_c), (content.forecast_from, content.forecast_c))
         if values
     ]

@@ -34,6 +34,8 @@ NEEDED_DAYS_A_MODEL = 14
 BRIDGED_HOURS = 2
 # No reading is larger; squares of larger numbers might not be finite.
 LARGEST = 1e15
+# What is certified where nobody says for how many malicious weeks.
+CERTIFIED_WEEKS = 2
 LOWER_MW, UPPER_MW = "lower_mw", "upper_mw"
 CERTIFICATE_COLUMNS = (LOWER_MW, UPPER_MW)
 

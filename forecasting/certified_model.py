@@ -66,8 +66,8 @@ def learn(weeks: Sequence[Week], slots: int, known_slots: int, lead_days: int) -
     if not weeks:
         return nothing
     usual_mw = np.concatenate([week.demand_mw for week in weeks]).mean(axis=0)
-    leaning = _leaning(slots)
-    normals = np.stack([np.tensordot(leaning, _normal(week, usual_mw), axes=1) for week in weeks])
+    lean = leaning(slots)
+    normals = np.stack([np.tensordot(lean, _normal(week, usual_mw), axes=1) for week in weeks])
     whole = normals.sum(axis=0)
     missed = []
     for week, normal in zip(weeks, normals, strict=True):
@@ -100,13 +100,13 @@ def _penalties() -> Array:
     return penalties
 
 
-def _leaning(slots: int) -> Array:
+def leaning(slots: int) -> Array:
     """How much each time of day learns from every other, shape (slots, slots)."""
     apart = np.abs(np.subtract.outer(np.arange(slots), np.arange(slots)))
     hours = np.minimum(apart, slots - apart) * HOURS / slots
     weights = np.exp(-0.5 * (hours / LEANING_HOURS) ** 2)
-    leaning: Array = weights / weights.sum(axis=1, keepdims=True)
-    return leaning
+    shares: Array = weights / weights.sum(axis=1, keepdims=True)
+    return shares
 
 
 def _missed(model: CertifiedModel, week: Week, known_slots: int, lead_days: int) -> Array:

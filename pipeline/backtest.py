@@ -31,7 +31,14 @@ from data.schema import (
 from data.training_set import assemble, with_forecast
 from data.weather_fusion import Profiles, known_at, learn_profiles
 from forecasting.baselines import SeasonalNaive
-from forecasting.certified import CERTIFICATE_COLUMNS, CERTIFIED, LOWER_MW, UPPER_MW, CertifiedForecaster
+from forecasting.certified import (
+    CERTIFICATE_COLUMNS,
+    CERTIFIED,
+    CERTIFIED_WEEKS,
+    LOWER_MW,
+    UPPER_MW,
+    CertifiedForecaster,
+)
 from forecasting.ensemble import ENSEMBLE, MEMBERS, NEEDED_DAYS, forecaster_named
 from forecasting.errors import TooLittleHistory
 from forecasting.forecaster import FORECAST_MW, QUANTILE_COLUMNS, Forecaster
@@ -53,7 +60,6 @@ FORECASTERS: Mapping[str, Callable[[int], Forecaster]] = {
     CERTIFIED: lambda seed: CertifiedForecaster(seed=seed),
 }
 # How many malicious weeks a backtest's certificate is for.
-CERTIFIED_WEEKS = 2
 ACTUAL_MW = "actual_mw"
 ORIGIN = "origin"
 COLUMNS = (ORIGIN, TIMESTAMP, ACTUAL_MW, FORECAST_MW, *QUANTILE_COLUMNS)

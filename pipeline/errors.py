@@ -75,6 +75,40 @@ class DatabaseDamaged(IntegrityError):
         super().__init__(f"the database is damaged: {found}", where=path, mend="restore it from an earlier backup")
 
 
+class RecoveryUnfinished(PipelineError):
+    """Another recovery was begun and not brought to an end: `recovery_id`, `provider`, `since`."""
+
+    def __init__(self, recovery_id: str, provider: str, since: str) -> None:
+        self.recovery_id, self.provider, self.since = recovery_id, provider, since
+        super().__init__(
+            f"recovery {recovery_id} is not finished",
+            where=f"provider {provider}",
+            mend=f"go on with it first, as it was begun: `gridward recover --provider {provider} --since {since}`",
+        )
+
+
+class RecoveryRunning(UnavailableError):
+    """Another process recovers this station at this moment: `home`."""
+
+    def __init__(self, home: str) -> None:
+        self.home = home
+        super().__init__("another recovery is running", where=home, mend="wait for it, then run this again")
+
+
+class GateFailed(PipelineError):
+    """A recovered model did not pass and is not in service: `recovery_id`, `gates`, the sentence of each that failed."""
+
+    exit_code = 6
+
+    def __init__(self, recovery_id: str, gates: list[str]) -> None:
+        self.recovery_id, self.gates = recovery_id, gates
+        super().__init__(
+            f"the recovered model did not pass: {'; '.join(gates)}",
+            where=f"recovery {recovery_id}",
+            mend="read its report; the model in service stays, the provider stays revoked",
+        )
+
+
 class ClaimsNotMet(PipelineError):
     """A run was completed and its figures are not what is claimed of it: `claims`."""
 

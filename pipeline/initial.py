@@ -12,7 +12,9 @@ from pathlib import Path
 import pandas as pd
 
 from data.datasets import load_victoria
-from data.meters import PROMPT
+from data.lake.heads import forget
+from data.lake.tables import RECEIVED_AT
+from data.meters import FINAL, PROMPT
 from data.schema import Utility
 from data.simulation import PROVIDER_NAMES, deliver, simulate_meter_readings, simulate_providers, simulate_reports
 from forecasting.errors import TooLittleHistory
@@ -20,6 +22,7 @@ from pipeline.database import transaction
 from pipeline.errors import PipelineError
 from pipeline.ingest import (
     Readings,
+    holds_readings,
     load_readings,
     set_utility,
     take_demand,
@@ -40,7 +43,7 @@ Progress = Callable[[str, float], None]
 
 def require_fresh(station: Station) -> None:
     """Raise PipelineError when the station holds readings already."""
-    if (station.readings / "demand.parquet").exists():
+    if (station.readings / "utility.json").exists() or holds_readings(station):
         raise PipelineError(
             "the station holds readings already", where=str(station.home), mend="choose another folder with GRIDWARD_HOME"
         )
@@ -76,7 +79,8 @@ def build_embedded_station(
     with _all_or_nothing(station):
         set_utility(station, utility)
         progress("meter readings", 0.05)
-        take_meter_readings(station, simulate_meter_readings(dataset, seed), utility)
+        readings = simulate_meter_readings(dataset, seed)
+        take_meter_readings(station, readings, utility, complete_until=readings[RECEIVED_AT].max() + FINAL)
         progress("weather reports", 0.2)
         signers = register_providers(station, station.home / "simulated-providers", datetime.now(UTC))
         deliveries = simulate_reports(dataset.temperature_c, dataset.utility, simulate_providers(seed), seed)
@@ -93,7 +97,11 @@ def _all_or_nothing(station: Station) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        shutil.rmtree(station.readings, ignore_errors=True)
+        # In an object store they stay, and the next attempt is told of them.
+        if not station.lake_url:
+            shutil.rmtree(station.readings, ignore_errors=True)
+            with transaction(station.engine) as session:
+                forget(session)
         raise
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
+from data.lake.tables import FLAGS
 from data.meters import demand_as_of
 from data.schema import ISSUED_AT, PROVIDER, VALID_AT, Array, Integers, Utility
 from data.trust.readings import UNUSABLE, Flag
@@ -17,7 +18,7 @@ from data.weather_fusion import known_at, known_at_gate_closures
 from forecasting.drift import DriftAlarm, cusum, first_alarm
 from forecasting.forecaster import FORECAST_MW
 from pipeline.database import transaction
-from pipeline.ingest import FLAGS, Readings, keep_flags
+from pipeline.ingest import Readings, keep_flags
 from pipeline.provider_standings import StandingEvent, decisions, record_events
 from pipeline.station import Station, note
 
@@ -140,7 +141,7 @@ def keep_watch(station: Station, readings: Readings, until: pd.Timestamp) -> lis
     with transaction(station.engine) as session:
         decided = decisions(session)
     judgement = judge(readings, until, decided)
-    keep_flags(station, judgement.flagged)
+    keep_flags(station, judgement.flagged, until.to_pydatetime())
     with transaction(station.engine) as session:
         fresh = record_events(session, judgement.events)
     for event in fresh:

@@ -58,7 +58,7 @@ def operate(
             order = TrainingOrder(policy=policy, as_of=as_of, at=as_of.to_pydatetime(), by="monthly schedule", seed=seed)
             model = open_model(station, train(station, readings, order).model_id)
         made = len(operation.forecasts)
-        stopped = not _run_days(station, _around(readings, days), model, fallback, days, operation, stop)
+        stopped = not _run_days(station, around(readings, days), model, fallback, days, operation, stop)
         record(station, readings.utility, operation.forecasts[made:], "daily schedule")
         if month_done is not None:
             month_done()
@@ -92,8 +92,8 @@ def _run_days(
     return True
 
 
-def _around(readings: Readings, days: list[date]) -> Readings:
-    """The readings that forecasts of these days can need: a tenth of the rows to search each day."""
+def around(readings: Readings, days: list[date]) -> Readings:
+    """The readings that forecasts of these local days can need: a tenth of the rows to search each day."""
     start = readings.utility.day_index(days[0] - timedelta(days=window_days(readings.utility) + 1))[0]
     end = readings.utility.day_index(days[-1])[-1]
     nearby = readings.weather[(readings.weather[VALID_AT] >= start) & (readings.weather[VALID_AT] <= end)]

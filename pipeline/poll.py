@@ -1,6 +1,6 @@
 """Poll the weather providers: what is accepted becomes readings, what is refused goes to quarantine with its reason.
 
-asked → intake (`data.providers`) → readings/weather.parquet, known from the moment of receipt
+asked → intake (`data.providers`) → lake: weather, known from the moment of receipt
                                   → quarantine: reason and digest of the refused payload, which the intake folder keeps
 
 Whatever one provider does, dies, floods, lies in its format, the others' values come in (AML.T0029, AML.T0010.002). A lie
@@ -19,6 +19,7 @@ import pandas as pd
 from pydantic import RootModel, ValidationError
 
 from data.errors import ProviderFailed
+from data.lake.tables import KEY_ID, PAYLOAD_SHA256
 from data.providers.intake import Outcome, poll
 from data.providers.protocol import LastAnswer, ProviderAnswer, WeatherProvider
 from data.quarantine import quarantine
@@ -58,7 +59,11 @@ def poll_providers(
 
     outcomes = poll(providers, last, now, folder=folder, require_key=require_key, deadline_seconds=deadline_seconds)
     answers = {name: outcome for name, outcome in outcomes.items() if isinstance(outcome, ProviderAnswer)}
-    frames = [answer.frame for answer in answers.values() if not answer.not_modified]
+    frames = [
+        answer.frame.assign(**{KEY_ID: answer.key_id or "", PAYLOAD_SHA256: answer.digest})
+        for answer in answers.values()
+        if not answer.not_modified
+    ]
     if frames:
         take_weather(station, pd.concat(frames).sort_values([PROVIDER, VALID_AT, ISSUED_AT], ignore_index=True))
     # The weather goes first: cut off between the two, the same values come again, which adds nothing new.

@@ -17,6 +17,7 @@ from data.provenance import ForecastRecord, record_forecast, source_list
 from data.schema import DEMAND_MW, TEMPERATURE_C, TEMPERATURE_UNCERTAINTY_C, VALID_AT, Utility
 from data.training_set import with_forecast
 from data.weather_fusion import Exclusion, exclude, known_at
+from forecasting.certified import CERTIFIED_WEEKS, CertifiedForecaster
 from forecasting.day_grid import LOOKBACK_DAYS, window_days
 from forecasting.ensemble import EnsembleForecaster
 from forecasting.forecaster import FORECAST_MW
@@ -34,7 +35,8 @@ OLDEST_DEMAND = pd.Timedelta(days=2)
 
 @dataclass(frozen=True)
 class DayForecast:
-    """A forecast and what it was made from. frame: see forecasting.forecaster; weather: the policy, or `none`;
+    """A forecast and what it was made from. frame: see forecasting.forecaster, a certified one with its interval
+    (forecasting.certified); weather: the policy, or `none`;
     sources: the providers whose forecasts of that day were used; explanation: the frame taken apart by driver [MW]
     (forecasting.explain), when it was asked for and the forecaster can.
     """
@@ -106,6 +108,8 @@ def _asked(
 ) -> tuple[pd.DataFrame, pd.DataFrame | None]:
     if explained and isinstance(chosen.forecaster, EnsembleForecaster):
         return chosen.forecaster.predict_explained(known, day)
+    if isinstance(chosen.forecaster, CertifiedForecaster):
+        return chosen.forecaster.certified(known, day, CERTIFIED_WEEKS), None
     return chosen.forecaster.predict(known, day), None
 
 

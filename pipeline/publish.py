@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import shutil
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
+from data.drafts import draft_in
 from forecasting.model_files import Restorable, dump, load
 from pipeline.database import transaction
 from pipeline.errors import BundleSwapped
@@ -33,17 +31,13 @@ class OpenedModel:
 
 def publish(station: Station, forecaster: Restorable, facts: Mapping[str, object]) -> str:
     """Seal a bundle under `station.models`; answers its id, the digest of its manifest."""
-    station.models.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(prefix=".draft-", dir=station.models))
-    try:
+    with draft_in(station.models) as draft:
         for name, content in dump(forecaster).items():
             (draft / name).write_bytes(content)
         manifest = seal_folder(draft, KIND, facts, station.signers["model"])
         model_id = _id_of(manifest)
         if not (station.models / model_id).exists():
             draft.rename(station.models / model_id)
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
     return model_id
 
 

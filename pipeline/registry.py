@@ -6,6 +6,7 @@ from datetime import datetime
 
 from sqlmodel import Field, Session, SQLModel, col, select
 
+from data.provenance import record_model
 from pipeline.errors import NoActiveModel, PipelineError
 from security.keyring import UtcDateTime
 
@@ -33,6 +34,7 @@ def enter(session: Session, record: ModelRecord) -> None:
     known = session.get(ModelRecord, record.model_id)
     if known is None:
         session.add(record)
+        record_model(session, record.model_id, record.snapshot_id)
     elif known.state in (RETIRED, REVOKED):
         raise PipelineError(f"model {record.model_id} was {known.state} before", where="registry", mend="train a new one")
     session.flush()
@@ -75,6 +77,12 @@ def active(session: Session, role: str = "main") -> ModelRecord:
     if record is None:
         raise NoActiveModel
     return record
+
+
+def active_id(session: Session, role: str = "main") -> str:
+    """The id of the active model of a role, empty for none."""
+    chosen = select(ModelRecord.model_id).where(ModelRecord.role == role, ModelRecord.state == ACTIVE)
+    return session.exec(chosen).first() or ""
 
 
 def listing(session: Session) -> list[ModelRecord]:

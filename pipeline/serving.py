@@ -11,8 +11,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 
-import pandas as pd
-
 from data.schema import VALID_AT, providers_of
 from pipeline import registry
 from pipeline.database import transaction
@@ -22,7 +20,7 @@ from pipeline.predict import DayForecast, forecast_day, record
 from pipeline.provider_standings import StandingEvent, exclusions_at, standings_at
 from pipeline.publish import OpenedModel, open_model
 from pipeline.readmit import readmit, trust_again
-from pipeline.recover import Revocation, retrain_clean, revoke_provider
+from pipeline.recover import Revocation, retrain_clean, revoke_provider, training_end
 from pipeline.station import Station, note
 from pipeline.train import TrainingOrder
 from pipeline.weather_policy import WeatherPolicy
@@ -128,10 +126,8 @@ class Serving:
         as_of_day: nothing known after this local day's gate closure is used; default: everything known now.
         """
         with self._lock:
-            utility = self.readings.utility
-            latest = min(self.readings.demand.index[-1] + utility.step, pd.Timestamp(self.clock()))
-            as_of = latest if as_of_day is None else min(latest, utility.gate_closure_of(as_of_day))
-            order = TrainingOrder(policy=policy, as_of=pd.Timestamp(as_of), at=self.clock(), by=by)
+            at = self.clock()
+            order = TrainingOrder(policy=policy, as_of=training_end(self.readings, at, as_of_day), at=at, by=by)
             trained, _ = retrain_clean(self.station, self.readings, order)
             self.reload(by=by)
             return trained

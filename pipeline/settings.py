@@ -17,12 +17,13 @@ class Settings(BaseSettings):
 
     home: Path = Field(default=Path("var/station"), description="folder of keys, database, readings, snapshots and models")
     database_url: str = Field(default="", description="SQLAlchemy URL; empty: SQLite in the home folder")
+    lake_url: str = Field(default="", description="object store for the readings; empty: the folder lake in the home folder")
     host: str = Field(default="127.0.0.1", description="address the service listens on")
     port: int = Field(default=8420, ge=0, le=65535, description="port the service listens on")
     rate_limit_per_minute: int = Field(default=120, ge=1, description="requests a minute for each caller")
     token_minutes: int = Field(default=60, ge=1, le=720, description="lifetime of a token")
-    forecaster: Literal["ensemble", "linear", "kernel", "departure", "lightgbm"] = Field(
-        default="ensemble", description="what is trained: the ensemble, or one member of it alone"
+    forecaster: Literal["ensemble", "linear", "kernel", "departure", "lightgbm", "certified"] = Field(
+        default="ensemble", description="what is trained: the ensemble, one member of it alone, or the certified forecaster"
     )
     replay_at: AwareDatetime | None = Field(
         default=None, description="replay: act as if it were this moment (ISO 8601 with offset); tokens keep real time"

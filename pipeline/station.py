@@ -9,10 +9,11 @@ from pathlib import Path
 
 from sqlalchemy import Engine
 
+from data.lake.store import Lake, lake_in
 from forecasting.ensemble import ENSEMBLE
 from pipeline.database import make_engine, transaction
 from pipeline.settings import Settings
-from security.audit_log import append, sign_head
+from security.audit_log import append, head_signed, sign_head
 from security.keyring import Purpose, load_or_create_signer, register_key
 from security.signing import Signer
 
@@ -23,17 +24,26 @@ OWNER = "station"
 @dataclass(frozen=True)
 class Station:
     """What every stage works on. Readings, snapshots and models are folders below `home`;
-    forecaster: what is trained, as `forecasting.ensemble.forecaster_named` names it."""
+    forecaster: what is trained, as `forecasting.ensemble.forecaster_named` names it; lake_url: an object store for the
+    readings' tables, empty for a folder below `home`.
+    """
 
     home: Path
     engine: Engine
     signers: Mapping[Purpose, Signer]
     forecaster: str = ENSEMBLE
+    lake_url: str = ""
 
     @property
     def readings(self) -> Path:
-        """Verified readings, as Parquet."""
-        return self.home / "readings"
+        """Whose readings these are, and the lake they stand in unless it is an object store."""
+        return self.home / "lake"
+
+    @property
+    def lake(self) -> Lake:
+        """The tables of verified readings."""
+        lock = self.home / ".lake.lock"
+        return Lake(self.lake_url, lock) if self.lake_url else lake_in(self.readings, lock)
 
     @property
     def snapshots(self) -> Path:
@@ -55,7 +65,7 @@ def open_station(settings: Settings) -> Station:
     """Open an installation, making its folders, schema and keys at the first time."""
     engine = make_engine(settings.database_url, settings.home)
     signers = {purpose: load_or_create_signer(settings.home / "keys", purpose) for purpose in OWN_KEYS}
-    station = Station(settings.home, engine, signers, settings.forecaster)
+    station = Station(settings.home, engine, signers, settings.forecaster, settings.lake_url)
     now = datetime.now(UTC)
     with transaction(engine) as session:
         for purpose, signer in signers.items():
@@ -69,5 +79,17 @@ def note(station: Station, *, actor: str, action: str, subject: str, details: Ma
     """Write one act to the audit log and sign its new head."""
     with transaction(station.engine) as session:
         append(session, actor=actor, action=action, subject=subject, details=details, at=at)
+    witness(station, at)
+
+
+def witness(station: Station, at: datetime) -> None:
+    """Sign the head of the audit log as it stands; to be called after the commit of what was appended."""
     with transaction(station.engine) as session:
         sign_head(session, station.signers["audit"], station.audit_heads, at)
+
+
+def catch_up(station: Station, at: datetime) -> None:
+    """Sign the head of the audit log if its last entry is unsigned: the process that wrote it may have been killed."""
+    with transaction(station.engine) as session:
+        if not head_signed(session, station.audit_heads):
+            sign_head(session, station.signers["audit"], station.audit_heads, at)

@@ -1,4 +1,4 @@
-"""Train: readings as known at one moment → frozen, signed snapshot → fitted forecaster → published, active model."""
+"""Train: readings as known at one moment → frozen, signed snapshot → fitted forecaster → candidate → in service."""
 
 from __future__ import annotations
 
@@ -8,23 +8,27 @@ from datetime import datetime
 
 import numpy as np
 import pandas as pd
+from sqlmodel import Session
 
 from data.errors import NoTrustedWeather
+from data.lake.tables import FLAGGED
 from data.meters import demand_as_of
 from data.provenance import record_snapshot
 from data.schema import ISSUED_AT, PROVIDER, TEMPERATURE_C, TEMPERATURE_UNCERTAINTY_C, TIMESTAMP, VALID_AT
 from data.snapshots import Snapshot, freeze
 from data.training_set import assemble
 from data.weather_fusion import Profiles, exclude, known_at, known_at_gate_closures
+from forecasting.certified import CERTIFIED, CertifiedForecaster
 from forecasting.ensemble import EnsembleForecaster, forecaster_named
 from forecasting.prophet_forecaster import ProphetForecaster
 from pipeline import registry
 from pipeline.database import transaction
-from pipeline.ingest import Readings, flagged_values
+from pipeline.ingest import Readings, flagged_values, with_newest_flags
 from pipeline.provider_standings import exclusions_at
 from pipeline.publish import publish
-from pipeline.station import Station, note
+from pipeline.station import Station, witness
 from pipeline.weather_policy import WeatherContract, WeatherPolicy, draw_contract, temperature_by
+from security.audit_log import append
 
 # Half a year tells how wrong forecasts are, and is read in a moment.
 FORECASTS_LEARNED = pd.Timedelta(days=182)
@@ -41,51 +45,96 @@ class TrainingOrder:
     seed: int = 1
 
 
+@dataclass(frozen=True)
+class Candidate:
+    """A published model that is not in service yet. record: to be entered in the registry; fitted: the model in memory, as
+    the bundle must answer; snapshot, contract: what it learned from and the weather it expects.
+    """
+
+    record: registry.ModelRecord
+    fitted: EnsembleForecaster | CertifiedForecaster | ProphetForecaster
+    snapshot: Snapshot
+    contract: WeatherContract
+
+
 def train(station: Station, readings: Readings, order: TrainingOrder) -> registry.ModelRecord:
-    """Train the main model on what was known at `order.as_of`, publish and activate it.
+    """Train the main model on what was known at `order.as_of`, publish it and put it in service.
 
     Providers that stand quarantined, revoked or on probation at `order.at` are left out from their onset on, and those that
     were trusted again, from the onset until then.
     Raises NoTrustedWeather, TooLittleHistory.
     """
+    readings = with_newest_flags(station, readings)
     wide = weather_known(station, readings, order.as_of)
     with transaction(station.engine) as session:
         excluded = exclusions_at(session, order.at)
     contract = draw_contract(wide, readings.utility, order.policy, excluded)
-    return train_on(station, readings, demand_as_of(readings.demand, order.as_of), wide, contract, order)
+    demand = demand_as_of(readings.demand, order.as_of)
+    return put_in_service(station, train_candidate(station, readings, demand, wide, contract, order), order)
 
 
-def train_on(
+def train_candidate(
     station: Station,
     readings: Readings,
     demand_mw: pd.Series,
     wide: pd.DataFrame,
     contract: WeatherContract,
     order: TrainingOrder,
-) -> registry.ModelRecord:
-    """Train the main model on this demand and weather under this contract, publish and activate it.
+) -> Candidate:
+    """Train the main model on this demand and weather under this contract, and publish it; it is not entered anywhere yet.
 
-    What the same sources had forecast of the last half year tells how far their forecasts can be trusted, and how uncertain
-    they usually are.
+    The same readings, contract and order lead to the same snapshot and the same bundle. What the same sources had forecast
+    of the last half year tells how far their forecasts can be trusted, and how uncertain they usually are.
     """
-    utility = readings.utility
-    measured, sources = temperature_by(contract, wide, utility)
-    forecast_c, uncertainty_c = _forecasts_as_issued(readings, contract, order.as_of)
-    training = assemble(demand_mw, measured[TEMPERATURE_C], utility, order.as_of, forecast_c, uncertainty_c)
-    snapshot = _freeze(station, training, wide, contract, order, sources)
-    forecaster = forecaster_named(station.forecaster, order.seed).fit(training, utility)
-    return _publish_and_activate(station, forecaster, snapshot, contract, order, role="main")
+    training, sources = learnable(readings, demand_mw, wide, contract, order.as_of)
+    snapshot = _freeze(station, readings, training, wide, contract, order, sources)
+    forecaster = new_forecaster(station.forecaster, order.seed).fit(training, readings.utility)
+    return _published(station, forecaster, snapshot, contract, order, role="main")
+
+
+def new_forecaster(name: str, seed: int) -> EnsembleForecaster | CertifiedForecaster:
+    """What a station trains, by the name in its settings."""
+    return CertifiedForecaster(seed=seed) if name == CERTIFIED else forecaster_named(name, seed)
+
+
+def learnable(
+    readings: Readings, demand_mw: pd.Series, wide: pd.DataFrame, contract: WeatherContract, as_of: pd.Timestamp
+) -> tuple[pd.DataFrame, list[str]]:
+    """What the main model learns from at `as_of` under this contract (forecasting.forecaster), and the providers in it.
+
+    Raises NoTrustedWeather.
+    """
+    measured, sources = temperature_by(contract, wide, readings.utility)
+    forecast_c, uncertainty_c = _forecasts_as_issued(readings, contract, as_of)
+    return assemble(demand_mw, measured[TEMPERATURE_C], readings.utility, as_of, forecast_c, uncertainty_c), sources
 
 
 def train_fallback(station: Station, readings: Readings, order: TrainingOrder) -> registry.ModelRecord:
-    """Train the weather-free fallback, publish and activate it. It learns from demand alone."""
+    """Train the weather-free fallback, publish it and put it in service. It learns from demand alone."""
     demand = demand_as_of(readings.demand, order.as_of)
     nothing = pd.DataFrame(index=demand.index)
     contract = WeatherContract(order.policy, Profiles({}), {})
     training = assemble(demand, pd.Series(index=demand.index, dtype=float), readings.utility, order.as_of)
-    snapshot = _freeze(station, training, nothing, contract, order, [])
+    snapshot = _freeze(station, readings, training, nothing, contract, order, [])
     forecaster = ProphetForecaster(seed=order.seed).fit(training, readings.utility)
-    return _publish_and_activate(station, forecaster, snapshot, contract, order, role="fallback")
+    return put_in_service(station, _published(station, forecaster, snapshot, contract, order, role="fallback"), order)
+
+
+def put_in_service(station: Station, candidate: Candidate, order: TrainingOrder) -> registry.ModelRecord:
+    """Enter a candidate and make it the active model of its role at once, as the monthly schedule does."""
+    with transaction(station.engine) as session:
+        registry.enter(session, candidate.record)
+        activated = activate_noted(session, candidate.record.model_id, by=order.by, at=order.at)
+    witness(station, order.at)
+    return activated
+
+
+def activate_noted(session: Session, model_id: str, *, by: str, at: datetime) -> registry.ModelRecord:
+    """Activate a candidate and write it to the audit log, both or neither; `witness` the log after the commit."""
+    activated = registry.activate(session, model_id)
+    details = {"snapshot": activated.snapshot_id, "weather_policy": activated.weather_policy, "role": activated.role}
+    append(session, actor=by, action="model.activated", subject=model_id, details=details, at=at)
+    return activated
 
 
 def weather_known(station: Station, readings: Readings, as_of: pd.Timestamp) -> pd.DataFrame:
@@ -99,7 +148,7 @@ def weather_known(station: Station, readings: Readings, as_of: pd.Timestamp) -> 
     if as_of <= start:
         raise NoTrustedWeather(f"no weather was known on {as_of:%Y-%m-%d}", mend=f"train as of a day after {start:%Y-%m-%d}")
     wide = known_at(readings.weather, as_of, start, as_of - readings.utility.step, readings.utility.step)
-    for name, values in flagged_values(station).groupby(PROVIDER):
+    for name, values in flagged_values(station, readings.pins.get(FLAGGED.name)).groupby(PROVIDER):
         if name in wide.columns:
             wide.loc[wide.index.isin(values[VALID_AT]), name] = np.nan
     return wide
@@ -123,13 +172,24 @@ def _forecasts_as_issued(
 
 def _freeze(
     station: Station,
+    readings: Readings,
     training: pd.DataFrame,
     wide: pd.DataFrame,
     contract: WeatherContract,
     order: TrainingOrder,
     sources: list[str],
 ) -> Snapshot:
-    facts = {"as_of": order.as_of.isoformat(), "weather": contract.to_json()}
+    utility = readings.utility
+    facts = {
+        "as_of": order.as_of.isoformat(),
+        "weather": contract.to_json(),
+        "utility": {
+            "timezone": utility.timezone,
+            "step_minutes": int(utility.step / pd.Timedelta(minutes=1)),
+            "gate_closure": f"{utility.gate_closure:%H:%M}",
+        },
+        "lake": {table: pin.to_json() for table, pin in sorted(readings.pins.items())},
+    }
     snapshot = freeze(station.snapshots, training, wide, facts, station.signers["snapshot"])
     used = exclude(wide[sources], contract.excluded)
     last_used = {name: str(used[name].last_valid_index()) for name in sources}
@@ -138,14 +198,14 @@ def _freeze(
     return snapshot
 
 
-def _publish_and_activate(
+def _published(
     station: Station,
-    forecaster: EnsembleForecaster | ProphetForecaster,
+    forecaster: EnsembleForecaster | CertifiedForecaster | ProphetForecaster,
     snapshot: Snapshot,
     contract: WeatherContract,
     order: TrainingOrder,
     role: str,
-) -> registry.ModelRecord:
+) -> Candidate:
     facts: Mapping[str, object] = {
         "snapshot": snapshot.snapshot_id,
         "as_of": order.as_of.isoformat(),
@@ -167,15 +227,4 @@ def _publish_and_activate(
         published_at=order.at,
         published_by=order.by,
     )
-    with transaction(station.engine) as session:
-        registry.enter(session, record)
-        activated = registry.activate(session, model_id)
-    note(
-        station,
-        actor=order.by,
-        action="model.activated",
-        subject=model_id,
-        details={"snapshot": snapshot.snapshot_id, "weather_policy": activated.weather_policy, "role": role},
-        at=order.at,
-    )
-    return activated
+    return Candidate(record, forecaster, snapshot, contract)

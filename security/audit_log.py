@@ -150,6 +150,17 @@ def sign_head(session: Session, signer: Signer, heads_path: Path, at: datetime) 
     return head
 
 
+def head_signed(session: Session, heads_path: Path) -> bool:
+    """Whether the last line of the file names the log's last entry. It verifies nothing: `read_heads` does."""
+    last = _last_entry(session)
+    lines = heads_path.read_bytes().splitlines() if heads_path.exists() else []
+    try:
+        named = json.loads(lines[-1])["seq"] if lines else 0
+    except (KeyError, TypeError, ValueError):
+        return False
+    return bool(named == (0 if last is None else last.seq))
+
+
 def read_heads(heads_path: Path, trusted: Mapping[str, PublicKey]) -> list[SignedHead]:
     """Every signed head in the file, oldest first, each verified with a trusted key of purpose `audit`.
 

@@ -1,4 +1,4 @@
-"""`gridward audit verify`, `gridward trace provider`, `gridward trace forecast`."""
+"""`gridward audit verify`, `gridward trace provider`, `forecast`, `delivery`."""
 
 from __future__ import annotations
 
@@ -11,8 +11,11 @@ import typer
 from api.audit_reading import verified_entries
 from api.console import open_own_station
 from api.output import AsJson, print_facts, print_json, print_table
-from data.provenance import blast_radius
+from data.provenance import blast_radius, exposed_hours
 from pipeline.database import transaction
+from pipeline.ingest import load_utility
+from pipeline.trace import Deliveries, deliveries_of
+from pipeline.trace import trace_delivery as trace_on
 from pipeline.trace import trace_forecast as trace_back
 
 
@@ -31,34 +34,68 @@ def trace_provider(
     as_json: AsJson = False,
 ) -> None:
     """Show everything that a provider's readings or forecasts went into since a moment."""
-    moment = _moment(since)
-    with transaction(open_own_station().engine) as session:
+    moment, station = _moment(since), open_own_station()
+    delivered, utility = deliveries_of(station, name, moment), load_utility(station)
+    with transaction(station.engine) as session:
         touched = blast_radius(session, name, moment)
+        hours = exposed_hours(session, touched, utility)
     if as_json:
-        print_json(asdict(touched))
+        print_json({**asdict(touched), "exposed_hours": hours, "delivered": asdict(delivered)})
         return
     counts = {kind: len(getattr(touched, kind)) for kind in ("snapshots", "models", "forecasts")}
-    listed = {"snapshot ids": touched.snapshots, "model ids": touched.models, "energy MWh": touched.energy_mwh}
-    print_facts(f"Touched by {name} since {touched.since:%Y-%m-%d %H:%M} UTC", {**counts, **listed})
+    listed = {"snapshot ids": touched.snapshots, "model ids": touched.models}
+    exposure = {"energy MWh": touched.energy_mwh, "hours of delivery": hours}
+    heard = {"readings": delivered.readings, "payloads": delivered.payloads, "keys": delivered.key_ids}
+    title = f"Touched by {name} since {touched.since:%Y-%m-%d %H:%M} UTC"
+    print_facts(title, {**heard, "flagged readings": delivered.flagged, **counts, **listed, **exposure})
 
 
 def trace_forecast(
     forecast_id: Annotated[str, typer.Argument(help="The forecast's id, as it was answered.")], as_json: AsJson = False
 ) -> None:
     """Show what a forecast rests on: model, snapshot, and each provider with its standing then and now."""
-    with transaction(open_own_station().engine) as session:
-        traced = trace_back(session, forecast_id, datetime.now(UTC))
+    traced = trace_back(open_own_station(), forecast_id, datetime.now(UTC))
     facts = asdict(traced)
     if as_json:
-        print_json(facts | {name: facts[name].isoformat() for name in ("made_at", "snapshot_as_of")})
+        print_json(facts)
         return
-    sources = facts.pop("sources")
+    del facts["sources"]
+    facts["lake"] = ", ".join(f"{table} version {version}" for table, version in facts["lake"].items())
     print_facts(f"Forecast {facts.pop('forecast_id')}", facts)
     rows = [
-        (one["provider"], one["learned_until"], "yes" if one["forecast"] else "no", one["then"], one["now"])
-        for one in sources
+        (one.provider, one.learned_until, *_delivered(one.delivered), "yes" if one.forecast else "no", one.then, one.now)
+        for one in traced.sources
     ]
-    print_table("Providers", ("provider", "learned until", "forecast used", "standing then", "now"), rows)
+    names = ("provider", "learned until", "readings", "payloads", "keys", "forecast used", "standing then", "now")
+    print_table("Providers", names, rows)
+
+
+def trace_delivery(
+    payload_sha256: Annotated[
+        str, typer.Argument(help="SHA-256 of a message's bytes, as intake records and the lake have it.")
+    ],
+    as_json: AsJson = False,
+) -> None:
+    """Show what a provider's message was, and what its values went into."""
+    traced = trace_on(open_own_station(), payload_sha256)
+    if as_json:
+        print_json(asdict(traced))
+        return
+    first, last = traced.speaks_of
+    facts = {
+        **asdict(traced.delivered),
+        "speaks of": f"{first:%Y-%m-%d %H:%M} to {last:%Y-%m-%d %H:%M} UTC",
+        **{kind: len(getattr(traced, kind)) for kind in ("snapshots", "models", "forecasts")},
+        "snapshot ids": traced.snapshots,
+        "model ids": traced.models,
+    }
+    print_facts(f"Delivery {payload_sha256}", facts)
+
+
+def _delivered(deliveries: Deliveries | None) -> tuple[str, str, str]:
+    if deliveries is None:
+        return "", "", ""
+    return str(deliveries.readings), str(deliveries.payloads), ", ".join(deliveries.key_ids)
 
 
 def _moment(text: str) -> datetime:

@@ -65,7 +65,7 @@ def _print_story(summary: Mapping[str, Any]) -> None:
     ]
     print_table("What the compromised provider touched", ("world", *kinds, "MWh forecast with it"), touched)
     exchanges = [(item["act"], item["role"], item["request"], item["status"]) for item in summary["service"]]
-    print_table("The response, over HTTP", ("", "role", "request", "status"), exchanges)
+    print_table("The response", ("", "role", "request", "status"), exchanges)
     print_facts("What it cost the undefended world", summary["cost"])
     print_facts("The poisoned models told the honest weather: what they had learned", summary["learned"])
     claims = [

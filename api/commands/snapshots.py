@@ -10,17 +10,16 @@ import typer
 from sqlmodel import col, select
 
 from api.console import open_own_station
+from api.opened_snapshots import SnapshotId, opened
 from api.output import AsJson, print_facts, print_json, print_table
+from data.lake.tables import TABLES_BY_NAME
 from data.provenance import SnapshotRecord
 from data.schema import TIMESTAMP
-from data.snapshots import Snapshot
-from data.snapshots import restore as restore_verified
+from data.snapshots import pins_of, require_sources
 from pipeline.database import transaction
 from pipeline.errors import PipelineError
-from pipeline.station import Station
+from pipeline.ingest import newest_pin
 from security.keyring import trusted_keys
-
-SnapshotId = Annotated[str, typer.Argument(help="The snapshot's id, as `gridward snapshot list` shows it.")]
 
 
 def list_snapshots(as_json: AsJson = False) -> None:
@@ -38,13 +37,21 @@ def list_snapshots(as_json: AsJson = False) -> None:
 
 
 def verify(snapshot_id: SnapshotId, as_json: AsJson = False) -> None:
-    """Check a snapshot's signature and every file in it."""
-    snapshot = _opened(open_own_station(), snapshot_id)
+    """Check a snapshot's signature, every file in it, and every file of the lake that it was made from."""
+    station = open_own_station()
+    snapshot = opened(station, snapshot_id)
+    with transaction(station.engine) as session:
+        trusted = trusted_keys(session, "snapshot")
+    require_sources(snapshot, station.lake, trusted)
+    for table in pins_of(snapshot):
+        newest_pin(station, TABLES_BY_NAME[table])  # and that nobody added a file since
     facts = {"snapshot_id": snapshot_id, "rows": len(snapshot.training), **snapshot.facts}
     if as_json:
         print_json(facts)
-    else:
-        print_facts("Holds", {name: facts[name] for name in ("snapshot_id", "rows", "as_of")})
+        return
+    pins = pins_of(snapshot)
+    versions = {f"lake: {table}": f"version {pin.version}, {len(pin.files)} files" for table, pin in pins.items()}
+    print_facts("Holds", {name: facts[name] for name in ("snapshot_id", "rows", "as_of")} | versions)
 
 
 def restore(
@@ -53,7 +60,7 @@ def restore(
     as_json: AsJson = False,
 ) -> None:
     """Verify a snapshot and write its tables to a new folder."""
-    snapshot = _opened(open_own_station(), snapshot_id)
+    snapshot = opened(open_own_station(), snapshot_id)
     if out.exists():
         raise PipelineError("already there", where=str(out), mend="name a folder that does not exist yet")
     out.mkdir(parents=True)
@@ -66,13 +73,3 @@ def restore(
         print_json({"snapshot_id": snapshot_id, "files": files})
     else:
         typer.echo("wrote " + ", ".join(files))
-
-
-def _opened(station: Station, snapshot_id: str) -> Snapshot:
-    """Only an id in the ledger becomes a path (CWE-22)."""
-    with transaction(station.engine) as session:
-        known = session.get(SnapshotRecord, snapshot_id) is not None
-        trusted = trusted_keys(session, "snapshot")
-    if not known:
-        raise PipelineError(f"no snapshot {snapshot_id!r}", mend="`gridward snapshot list` shows them")
-    return restore_verified(station.snapshots, snapshot_id, trusted)

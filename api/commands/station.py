@@ -6,7 +6,7 @@ Whoever may run these may read the station's keys; in the audit log they are the
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,6 +14,9 @@ from api.console import ACTOR, open_serving
 from api.output import AsJson, print_facts, print_json, print_table, progress
 from pipeline.provider_standings import StandingEvent
 from pipeline.weather_policy import MULTI_SOURCE, WeatherPolicy
+
+if TYPE_CHECKING:
+    from api.schemas import Certified
 
 ProviderName = Annotated[str, typer.Argument(help="The provider.")]
 Reason = Annotated[str, typer.Option(help="Why; stands in the audit log.")]
@@ -37,9 +40,16 @@ def forecast(
         print_json(answer.model_dump(mode="json") | explanation)
         return
     made_from = ", ".join(answer.sources) or "no weather at all"
-    rows = [(f"{row.timestamp:%Y-%m-%d %H:%M}", row.forecast_mw, *_outer(row.quantiles)) for row in answer.intervals]
+    promised = any(row.certified is not None for row in answer.intervals)
+    rows = [
+        (f"{row.timestamp:%Y-%m-%d %H:%M}", row.forecast_mw, *_outer(row.quantiles), *_certificate(row.certified))
+        for row in answer.intervals
+    ]
     title = f"{answer.day}: model {answer.model_id}, weather {answer.weather} from {made_from}"
-    print_table(title, ("UTC", "forecast MW", "q10 MW", "q90 MW"), rows)
+    bounded = ("not below MW", "not above MW") if promised else ()
+    print_table(title, ("UTC", "forecast MW", "q10 MW", "q90 MW", *bounded), rows)
+    if promised:
+        typer.echo("note: the last two hold if at most two weeks of the training data were malicious (docs/certified.md)")
     if explain and parts is None:
         typer.echo("note: the weather-free fallback answered, which does not explain itself")
     elif parts is not None:
@@ -143,6 +153,10 @@ def _print_standing(event: StandingEvent, *, as_json: bool) -> None:
         print_json(answer.model_dump(mode="json"))
     else:
         print_facts(f"{answer.provider}: {answer.from_state} → {answer.to_state}", {"why": answer.reason})
+
+
+def _certificate(certified: Certified | None) -> tuple[float, ...]:
+    return () if certified is None else (certified.lower_mw, certified.upper_mw)
 
 
 def _outer(quantiles: dict[str, float]) -> tuple[float, float]:

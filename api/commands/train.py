@@ -18,6 +18,8 @@ from api.own_files import (
     read_own_files,
     refuse_stray_options,
 )
+from data.lake.tables import PAYLOAD_SHA256
+from data.schema import PROVIDER
 from pipeline.weather_policy import MULTI_SOURCE, WeatherPolicy
 
 
@@ -50,7 +52,8 @@ def train(
             notes = (*own.notes, *(_no_forecasts(name) for name in own.perfect_foresight))
             station = open_own_station()
             report("training", -1)
-            published = build_station(station, own.utility, own.demand, own.weather, policy, seed)
+            weather_rows = own.weather.assign(**{PAYLOAD_SHA256: own.weather[PROVIDER].map(own.digests)})
+            published = build_station(station, own.utility, own.demand, weather_rows, policy, seed)
     answers = [ModelAnswer.model_validate(record) for record in published if record is not None]
     if as_json:
         print_json({"models": [answer.model_dump(mode="json") for answer in answers], "notes": notes})

@@ -2,7 +2,8 @@
 
 The order makes one state of it. First the signed heads of the audit log, then the database: a head always follows its
 entry. Then the files: a snapshot, a model or a reading is in its place before the database speaks of it, so what the copied
-database knows is in the files that are read later. Files are replaced by renaming, so that each is read whole.
+database knows is in the files that are read later. Files are replaced by renaming, so that each is read whole; the lake is
+read while nobody adds to it, its log and its files being one thing.
 
 Private keys are left out wherever they lie: a backup must not be able to sign.
 """
@@ -15,13 +16,15 @@ import re
 import shutil
 import sqlite3
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
 from sqlalchemy import Engine
 
+from data.lake.store import every_file, get, held, store_of
+from data.lake.tables import TABLES
 from pipeline.backup.repository import DRAFT
 from pipeline.errors import DatabaseDamaged, PipelineError
 from pipeline.station import Station
@@ -45,8 +48,17 @@ def contents_of(station: Station) -> Iterator[tuple[str, BinaryIO]]:
             yield station.audit_heads.name, io.BytesIO(heads)
         with copy.open("rb") as stream:
             yield DATABASE, stream
-    for name in sorted(_file_names(station.home, _taken_otherwise(station))):
-        with open_regular(station.home, name) as stream:
+    lake = station.readings.name
+    yield from _opened(station.home, sorted(_file_names(station.home, _taken_otherwise(station) | {lake})))
+    with held(station.lake, alone=False):
+        yield from _lake_elsewhere(station)
+        if station.readings.exists():
+            yield from _opened(station.home, sorted(_file_names(station.home, set(), f"{lake}/")))
+
+
+def _opened(home: Path, names: Iterable[str]) -> Iterator[tuple[str, BinaryIO]]:
+    for name in names:
+        with open_regular(home, name) as stream:
             if not _is_private_key(name, stream):
                 yield name, stream
 
@@ -90,6 +102,15 @@ def _database_path(engine: Engine) -> Path:
             mend="back it up with the tools of its own server",
         )
     return Path(engine.url.database).resolve()
+
+
+def _lake_elsewhere(station: Station) -> Iterator[tuple[str, BinaryIO]]:
+    """The files of a lake that is not in a folder of the station, named as they would be there."""
+    folder = station.readings.relative_to(station.home).as_posix()
+    for table in TABLES if station.lake_url else ():
+        store = store_of(station.lake, table)
+        for name in sorted(every_file(store)):
+            yield f"{folder}/{table.name}/{name}", io.BytesIO(get(store, name))
 
 
 def _taken_otherwise(station: Station) -> set[str]:

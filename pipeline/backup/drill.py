@@ -13,10 +13,11 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import TypeVar
 
-from sqlmodel import select
+from sqlmodel import col, select
 
 from data.errors import NoTrustedWeather
 from data.provenance import SnapshotRecord
+from data.snapshots import require_sources
 from data.snapshots import restore as open_snapshot
 from pipeline.backup.chain import Backup
 from pipeline.backup.contents import DATABASE, check_database
@@ -71,7 +72,7 @@ def drill(root: Path, trust: Trust, settings: Settings, *, sequence: int | None,
 
         restored = timed("restore", lambda: bring_back(root, home, trust, sequence=sequence, by=by))
         timed("database", lambda: check_database(home / DATABASE))
-        copy = settings.model_copy(update={"home": home, "database_url": ""})
+        copy = settings.model_copy(update={"home": home, "database_url": "", "lake_url": ""})
         station = timed("open", lambda: open_station(copy))
         try:
             entries = timed("audit log", lambda: _audit_entries(station))
@@ -91,10 +92,13 @@ def _audit_entries(station: Station) -> int:
 
 def _open_snapshots(station: Station) -> int:
     with transaction(station.engine) as session:
-        ids = [record.snapshot_id for record in session.exec(select(SnapshotRecord))]
+        by_age = select(SnapshotRecord).order_by(col(SnapshotRecord.as_of))
+        ids = [record.snapshot_id for record in session.exec(by_age)]
         trusted = trusted_keys(session, "snapshot")
-    for snapshot_id in ids:
-        open_snapshot(station.snapshots, snapshot_id, trusted)
+    opened = [open_snapshot(station.snapshots, snapshot_id, trusted) for snapshot_id in ids]
+    # The lake only grows: what the newest was made from holds what the older ones were.
+    for newest in opened[-1:]:
+        require_sources(newest, station.lake, trusted)
     return len(ids)
 
 

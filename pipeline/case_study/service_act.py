@@ -1,7 +1,7 @@
-"""The response, over HTTP on loopback, against the real service in a process of its own.
+"""The response: over HTTP on loopback, against the real service in a process of its own, and on the operator's console.
 
-An analyst asks, an operator acts, an auditor reads; a model file is tampered with in between. Every exchange is kept with
-its status, so that the report shows what happened and not what should have.
+An analyst asks, an operator recovers, an auditor reads; a process is killed and a model file tampered with in between. Every
+exchange is kept with its status, so that the report shows what happened and not what should have.
 """
 
 from __future__ import annotations
@@ -9,10 +9,11 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import secrets
+import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -20,24 +21,14 @@ from typing import Any
 import httpx
 
 from pipeline import registry
+from pipeline.case_study.console import Console
+from pipeline.case_study.exchange import Exchange
 from pipeline.database import transaction
 from pipeline.errors import PipelineError
 from pipeline.station import Station
 from security.identity import Role, issue_token
 
 START_SECONDS = 60
-
-
-@dataclass(frozen=True)
-class Exchange:
-    """One request and its answer. act: what it shows; wanted: the status the story needs; answer: the part that matters."""
-
-    act: str
-    role: str
-    request: str
-    wanted: int
-    status: int
-    answer: dict[str, Any]
 
 
 class _Caller:
@@ -58,29 +49,24 @@ class _Caller:
         return content
 
 
-def respond(station: Station, liar: str, day: date, moment: datetime) -> list[Exchange]:
+def respond(station: Station, liar: str, compromise: datetime, day: date, moment: datetime) -> list[Exchange]:
     """Play the response of the morning before `day`; answers every exchange.
 
-    moment: the replayed present (UTC), the gate closure of `day`. Raises PipelineError when the service does not start.
+    compromise: since when the liar lies, as the investigation found; moment: the replayed present (UTC), the gate closure of
+    `day`. Raises PipelineError when the service does not start.
     """
     log: list[Exchange] = []
-    with _service(station, moment) as address, httpx.Client(base_url=address, timeout=120) as client:
+    environment = _environment(station, moment)
+    console = Console(station, environment, log)
+    with _service(station, environment) as address, httpx.Client(base_url=address, timeout=120) as client:
         analyst = _Caller(client, station, Role.ANALYST, log)
         operator = _Caller(client, station, Role.OPERATOR, log)
         auditor = _Caller(client, station, Role.AUDITOR, log)
         ask_day = {"day": day.isoformat()}
         analyst.ask("the poisoned model still answers", "POST", "/v1/forecasts", 200, ask_day)
         analyst.ask("an analyst may not retrain", "POST", "/v1/retrain", 403, {})
-        reason = {"reason": "drifts from every other provider; supply chain compromise confirmed"}
-        operator.ask("the provider's key is revoked", "POST", f"/v1/providers/{liar}/revoke", 200, reason)
-        analyst.ask("no trusted weather left: the weather-free fallback answers", "POST", "/v1/forecasts", 200, ask_day)
-        retrained = operator.ask(
-            "the operator retrains from the clean backup, all sources compared",
-            "POST",
-            "/v1/retrain",
-            200,
-            {"weather_policy": "multi-source", "as_of_day": day.isoformat()},
-        )
+        _recover(console, analyst, liar, compromise, day)
+        operator.ask("the service takes the recovered model up", "POST", "/v1/models/reload", 200, None)
         analyst.ask("the recovered model answers", "POST", "/v1/forecasts", 200, ask_day)
         with _tampered(station):
             operator.ask("a model file with one changed byte is refused", "POST", "/v1/models/reload", 409, None)
@@ -88,22 +74,54 @@ def respond(station: Station, liar: str, day: date, moment: datetime) -> list[Ex
         operator.ask("the file restored, the model loads again", "POST", "/v1/models/reload", 200, None)
         analyst.ask("models and their states", "GET", "/v1/models", 200)
         auditor.ask("the audit log holds together", "GET", "/v1/audit", 200)
-    if not retrained:
-        raise PipelineError("the service answered nothing to the retrain", where=str(station.home))
     return log
 
 
-@contextlib.contextmanager
-def _service(station: Station, moment: datetime) -> Iterator[str]:
-    home = station.home
-    environment = os.environ | {
-        "GRIDWARD_HOME": str(home),
+def _recover(console: Console, analyst: _Caller, liar: str, compromise: datetime, day: date) -> None:
+    """The recovery: the operator's commands and nothing else, with a power cut in the middle and a disaster at the end."""
+    backups, keys = console.station.home.parent / "backups", console.station.home.parent / "backup-keys"
+    recover = ("recover", "--provider", liar, "--as-of-day", str(day), "--reason", "supply chain compromise confirmed")
+    console.run("what the liar touched since the compromise", "trace", "provider", liar, "--since", compromise.isoformat())
+    console.run("what a recovery would do; nothing is changed", *recover, "--dry-run")
+    console.run_and_kill("a power cut, once the provider is revoked", *recover)
+    analyst.ask(
+        "no trusted weather left: the weather-free fallback answers", "POST", "/v1/forecasts", 200, {"day": day.isoformat()}
+    )
+    recovered = console.run("the same command goes on, passes the gates and promotes", *recover)
+    if "model" not in recovered:
+        raise PipelineError(f"the recovery failed: {recovered.get('detail')}", where=str(console.station.home))
+    with transaction(console.station.engine) as session:
+        snapshot = registry.active(session).snapshot_id
+    console.run("the new snapshot and all it was made from hold", "snapshot", "verify", snapshot)
+    console.run("an encrypted, signed backup", "backup", "create", "--to", str(backups))
+    keys.mkdir()
+    shutil.copy(console.station.home / "keys" / "backup.keyset", keys)
+    # Another machine has the backup and the keys, and no station.
+    elsewhere = str(console.station.home.parent / "another-machine")
+    drill = ("backup", "restore", str(backups), "--drill", "--keys", str(keys))
+    console.run("from the backup and its keys alone, a forecast", *drill, GRIDWARD_HOME=elsewhere)
+
+
+def _environment(station: Station, moment: datetime) -> dict[str, str]:
+    """Of every process that works on the station: its settings, and the replayed present."""
+    return os.environ | {
+        "GRIDWARD_HOME": str(station.home),
+        # The story's stations keep to their folders, whatever the machine it is told on is set up for.
+        "GRIDWARD_LAKE_URL": "",
+        "GRIDWARD_DATABASE_URL": "",
         "GRIDWARD_FORECASTER": station.forecaster,
         "GRIDWARD_REPLAY_AT": moment.isoformat(),
+        # Made for this run, and gone with it.
+        "GRIDWARD_BACKUP_PASSPHRASE": secrets.token_urlsafe(24),
     }
+
+
+@contextlib.contextmanager
+def _service(station: Station, environment: Mapping[str, str]) -> Iterator[str]:
+    home = station.home
     command = [sys.executable, "-m", "api.cli", "serve", "--host", "127.0.0.1", "--port", "0"]
     with (home / "service.log").open("wb") as log:
-        process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=log, text=True)  # noqa: S603 (our own command)
+        process = subprocess.Popen(command, env=dict(environment), stdout=subprocess.PIPE, stderr=log, text=True)  # noqa: S603 (our own command)
         try:
             yield f"http://127.0.0.1:{_port_of(process, home)}"
         finally:

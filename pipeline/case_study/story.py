@@ -188,7 +188,7 @@ def _timeline(scene: Scene, response: Response, events: list[dict[str, Any]]) ->
 
 
 def _events(scene: Scene, world: str) -> list[dict[str, Any]]:
-    station = open_station(Settings(home=scene.home(world)))
+    station = open_station(Settings(home=scene.home(world), lake_url="", database_url=""))
     with transaction(station.engine) as session:
         return [event.model_dump(mode="json", exclude={"id"}) for event in all_events(session)]
 
@@ -196,7 +196,7 @@ def _events(scene: Scene, world: str) -> list[dict[str, Any]]:
 def _touched(scene: Scene, world: str) -> dict[str, Any]:
     """What the liar touched from the moment since which the station refuses it; since the compromise if it never did."""
     liar = scene.attack.provider
-    station = open_station(Settings(home=scene.home(world)))
+    station = open_station(Settings(home=scene.home(world), lake_url="", database_url=""))
     end = pd.Timestamp(worlds.LAST_DAY, tz="UTC").to_pydatetime()
     with transaction(station.engine) as session:
         standing, refused = standings_at(session, end), exclusions_at(session, end)

@@ -16,13 +16,15 @@ from typing import Literal
 import pandas as pd
 
 from data.datasets import EmbeddedDataset, load_victoria
-from data.meters import PROMPT
+from data.lake.tables import RECEIVED_AT
+from data.meters import FINAL, PROMPT
 from data.schema import Utility
 from data.simulation import Delivery, deliver, simulate_meter_readings, simulate_providers, simulate_reports
 from data.weather_providers import UnverifiedReport, VerifiedReport, to_frame
 from forecasting.drift import DriftAlarm
 from pipeline import registry
-from pipeline.case_study.service_act import Exchange, respond
+from pipeline.case_study.exchange import Exchange
+from pipeline.case_study.service_act import respond
 from pipeline.database import transaction
 from pipeline.errors import PipelineError
 from pipeline.ingest import Readings, load_readings, set_utility, take_meter_readings, take_reports
@@ -70,7 +72,7 @@ class Scene:
 
 @dataclass(frozen=True)
 class Response:
-    """How the undefended utility recovered. Dates are local; exchanges: what went over HTTP;
+    """How the undefended utility recovered. Dates are local; exchanges: requests over HTTP, and commands;
     learned: what the poisoned models say of the last weeks when they are told the honest weather.
     """
 
@@ -104,7 +106,7 @@ def fork(scene: Scene) -> None:
 
 def live_on(scene: Scene, world: str) -> Operation:
     """The rest of the clean or of the defended world: the same safeguards, honest or poisoned deliveries."""
-    station = open_station(Settings(home=scene.home(world), forecaster=FORECASTER))
+    station = open_station(Settings(home=scene.home(world), forecaster=FORECASTER, lake_url="", database_url=""))
     feed = _feed(station, scene, poisoned=world != "clean")
     take_reports(station, [report for report in feed if report.received_at >= scene.compromise])
     return _live_multi_source(station, scene, scene.attack.start, LAST_DAY)
@@ -130,7 +132,7 @@ def live_undefended(scene: Scene) -> tuple[Operation, Response]:
     moment = readings.utility.gate_closure_of(first_clean_day)
     order = TrainingOrder(policy=SINGLE, as_of=moment, at=moment.to_pydatetime(), by="monthly schedule", seed=scene.seed)
     train_fallback(station, readings, order)
-    exchanges = respond(station, TRUSTED_PROVIDER, first_clean_day, moment.to_pydatetime())
+    exchanges = respond(station, TRUSTED_PROVIDER, scene.compromise, first_clean_day, moment.to_pydatetime())
     after = operate(station, readings, MULTI, (first_clean_day, LAST_DAY), seed=scene.seed, trained=_active(station))
     learned = _with_honest_weather(station, scene, readings, before)
     response = Response(detector.suspicion, before.forecasts[-1].day, detector.alarm, exchanges, learned)
@@ -176,10 +178,11 @@ class _Detector:
 def _new_station(scene: Scene, world: str) -> Station:
     dataset = load_victoria()
     utility = utility_of(dataset)
-    station = open_station(Settings(home=scene.home(world), forecaster=FORECASTER))
+    station = open_station(Settings(home=scene.home(world), forecaster=FORECASTER, lake_url="", database_url=""))
     _signers(station, scene)
     set_utility(station, utility)
-    take_meter_readings(station, simulate_meter_readings(dataset, scene.seed), utility)
+    readings = simulate_meter_readings(dataset, scene.seed)
+    take_meter_readings(station, readings, utility, complete_until=readings[RECEIVED_AT].max() + FINAL)
     return station
 
 

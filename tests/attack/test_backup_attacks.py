@@ -350,7 +350,7 @@ def test_keys_open_to_others_are_refused(yard: Yard) -> None:
 
 def test_a_guess_at_a_content_wins_against_plain_digests_and_loses_against_keyed_ones(yard: Yard) -> None:
     """Whoever reads the disk and guesses what is stored (were these the readings?) must not be able to tell."""
-    guess = (yard.home / "readings" / "utility.json").read_bytes()
+    guess = (yard.home / "lake" / "utility.json").read_bytes()
     names = {path.name for path in (yard.folder / "chunks").iterdir()}
     keys = yard.keys
     assert keys.name_of(guess) in names

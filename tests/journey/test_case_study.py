@@ -113,7 +113,12 @@ def test_the_service_answered_each_role_as_it_should(story: dict[str, Any]) -> N
     assert [exchange["act"] for exchange in story["service"] if exchange["status"] != exchange["wanted"]] == []
     statuses = {(exchange["role"], exchange["request"].split()[1], exchange["status"]) for exchange in story["service"]}
     assert ("analyst", "/v1/retrain", 403) in statuses
-    assert ("operator", "/v1/retrain", 200) in statuses
+    commands = [exchange for exchange in story["service"] if exchange["request"].startswith("gridward ")]
+    recoveries = [exchange["status"] for exchange in commands if " recover " in exchange["request"]]
+    assert recoveries == [0, -9, 0], "a dry run, one that is killed, and the one that goes on"
+    assert {"trace provider", "snapshot verify", "backup create", "backup restore"} <= {
+        " ".join(exchange["request"].split()[1:3]) for exchange in commands
+    }
     assert ("operator", "/v1/models/reload", 409) in statuses
 
 

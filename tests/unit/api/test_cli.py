@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import shutil
@@ -262,6 +263,35 @@ def test_a_forecast_is_traced_back_to_its_model_its_snapshot_and_what_is_thought
 
 
 @pytest.mark.usefixtures("home")
+def test_readings_are_added_and_a_message_is_traced_to_what_learned_from_it(run: Run, tmp_path: Path) -> None:
+    drawn, said = tmp_path / "demand.csv", tmp_path / "boreas.csv"
+    drawn.write_text("timestamp,demand_mw\n2023-05-31T00:00Z,1000\n2023-05-31T01:00Z,1001\n2023-05-31T02:00Z,\n")
+    said.write_text("timestamp,temperature_c,issued_at\n2023-05-31T00:00Z,14.5,\n2023-05-31T01:00Z,14.0,\n")
+
+    added = run("ingest", "--demand", str(drawn), "--weather", f"boreas={said}", "--json").json
+    again = run("ingest", "--demand", str(drawn), "--weather", f"boreas={said}").out
+    digest = hashlib.sha256(said.read_bytes()).hexdigest()
+    traced = run("trace", "delivery", digest, "--json").json
+    table = run("trace", "delivery", digest).out
+
+    assert (added["new"], added["corrections"], added["known"]) == (4, 0, 0)
+    assert "POST /v1/models/reload" in again
+    assert (traced["delivered"]["provider"], traced["delivered"]["readings"]) == ("boreas", 2)
+    assert "2023-05-31 00:00 to 2023-05-31 01:00 UTC" in table
+    assert run("trace", "delivery", "00").code == 2
+
+
+@pytest.mark.usefixtures("home")
+def test_readings_in_another_step_or_from_nowhere_are_refused(run: Run, tmp_path: Path) -> None:
+    drawn = tmp_path / "demand.csv"
+    drawn.write_text("timestamp,demand_mw\n2023-05-31T00:00Z,1000\n2023-05-31T00:30Z,1001\n2023-05-31T01:00Z,1001\n")
+    refused = run("ingest", "--demand", str(drawn))
+    assert refused.code == 2
+    assert "steps of 30 minutes, the station has 60" in refused.err
+    assert run("ingest").code == 2
+
+
+@pytest.mark.usefixtures("home")
 def test_a_forecast_that_was_never_made_cannot_be_traced(run: Run) -> None:
     outcome = run("trace", "forecast", "f-0000")
     assert outcome.code == 2
@@ -270,7 +300,7 @@ def test_a_forecast_that_was_never_made_cannot_be_traced(run: Run) -> None:
 
 @pytest.mark.usefixtures("empty_home")
 def test_commands_that_need_a_model_say_how_to_get_one(run: Run) -> None:
-    for command in (["serve"], ["models"], ["forecast", "--day", "2023-05-01"]):
+    for command in (["serve"], ["models"], ["forecast", "--day", "2023-05-01"], ["ingest", "--weather", "a=b.csv"]):
         outcome = run(*command)
 
         assert outcome.code == 5

@@ -18,8 +18,11 @@ from pipeline.errors import (
     DatabaseDamaged,
     DatabaseOutdated,
     DayNotForecastable,
+    GateFailed,
     NoActiveModel,
     PipelineError,
+    RecoveryRunning,
+    RecoveryUnfinished,
     StandingKept,
 )
 from security.errors import (
@@ -56,6 +59,9 @@ CASES: list[tuple[GridwardError, int, str]] = [
     (PipelineError("x"), 409, "pipeline"),
     (StandingKept("a", "trusted", "b", "c"), 409, "pipeline"),
     (DatabaseOutdated("a", ["b"]), 409, "pipeline"),
+    (GateFailed("r-1", ["b"]), 409, "pipeline"),
+    (RecoveryUnfinished("r-1", "a", "auto"), 409, "pipeline"),
+    (RecoveryRunning("x"), 503, "unavailable"),
     (UnavailableError("x"), 503, "unavailable"),
     (NoActiveModel(), 503, "unavailable"),
     (AccessError("x"), 500, "unexpected"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
 
+import pandas as pd
 import pytest
 from sqlmodel import Session, select
 
@@ -11,10 +12,13 @@ from data.provenance import (
     ForecastRecord,
     SnapshotRecord,
     blast_radius,
+    exposed_hours,
     record_forecast,
+    record_model,
     record_snapshot,
     source_list,
 )
+from data.schema import Utility
 
 MARCH = datetime(2014, 3, 1, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -46,6 +50,13 @@ def ledger(session: Session) -> Session:
     snapshot(session, "early", MARCH - 9 * DAY, liar=MARCH - 10 * DAY, honest=MARCH - 10 * DAY)
     snapshot(session, "touched", MARCH + 9 * DAY, liar=MARCH + 8 * DAY, honest=MARCH + 8 * DAY)
     snapshot(session, "without", MARCH + 20 * DAY, liar=MARCH - DAY, honest=MARCH + 19 * DAY)
+    for model, origin in (
+        ("m-early", "early"),
+        ("m-touched", "touched"),
+        ("m-shelved", "touched"),
+        ("m-without", "without"),
+    ):
+        record_model(session, model, origin)
     forecast(session, "f-before", "m-early", "early", MARCH - 2 * DAY, ["liar", "honest"], 1)
     forecast(session, "f-fed", "m-early", "early", MARCH + 2 * DAY, ["liar", "honest"], 2)
     forecast(session, "f-unfed", "m-early", "early", MARCH + 3 * DAY, ["honest"], 4)
@@ -57,11 +68,17 @@ def ledger(session: Session) -> Session:
 def test_a_liar_touched_what_was_trained_on_or_fed_with_its_words_and_nothing_else(ledger: Session):
     radius = blast_radius(ledger, "liar", MARCH)
     assert radius.snapshots == ("touched",)
-    assert radius.models == ("m-touched",)
+    assert radius.models == ("m-shelved", "m-touched")
     assert radius.forecasts == ("f-fed", "f-trained")
     assert radius.direct_forecasts == ("f-fed",)
     assert radius.energy_mwh == 10
     assert (radius.provider, radius.since) == ("liar", MARCH)
+
+
+def test_the_hours_exposed_are_those_of_the_days_forecast_with_it(ledger: Session):
+    utility = Utility("UTC", pd.Timedelta(hours=1))
+    assert exposed_hours(ledger, blast_radius(ledger, "liar", MARCH), utility) == 48
+    assert exposed_hours(ledger, blast_radius(ledger, "stranger", MARCH), utility) == 0
 
 
 def test_a_source_that_nobody_used_touched_nothing(ledger: Session):

@@ -45,8 +45,8 @@ class Yard:
         yard.station().engine.dispose()
         random = np.random.default_rng(1)
         for name, size in (
-            ("readings/weather.parquet", megabytes),
-            ("readings/utility.json", 0.001),
+            ("lake/weather/provider=x/weather.parquet", megabytes),
+            ("lake/utility.json", 0.001),
             ("models/m1/model.txt", 0.1),
         ):
             path = yard.home / name
@@ -89,7 +89,7 @@ class Yard:
 
     def change(self, seed: int) -> None:
         """Other readings than before, in the first bytes only."""
-        path = self.home / "readings/weather.parquet"
+        path = self.home / "lake/weather/provider=x/weather.parquet"
         draft = path.with_suffix(".draft")
         shutil.copy(path, draft)
         with draft.open("r+b") as stream:

@@ -79,14 +79,14 @@ def test_nothing_of_the_station_can_be_read_in_the_folder_and_no_private_key_is_
     provider = yard.home / "simulated-providers" / "aurora.pem"
     provider.parent.mkdir()
     provider.write_bytes((yard.home / "keys" / "model.pem").read_bytes())
-    (yard.home / "readings" / "utility.json").write_text("a plain word to look for")
+    (yard.home / "lake" / "utility.json").write_text("a plain word to look for")
     yard.create()
 
     stored = b"".join(path.read_bytes() for path in yard.folder.rglob("*") if path.is_file())
     assert b"plain word" not in stored
     assert b"weather.parquet" not in stored
     names = [file.name for file in catalogue(yard, 1).files]
-    assert "readings/weather.parquet" in names
+    assert "lake/weather/provider=x/weather.parquet" in names
     assert not [name for name in names if name.startswith("keys") or name.endswith(".pem")]
 
 
@@ -106,7 +106,7 @@ def test_what_is_there_already_is_not_written_again(tmp_path: Path) -> None:
 
 def test_a_damaged_piece_that_a_new_backup_needs_is_written_anew_and_mends_the_old_ones(yard: Yard) -> None:
     yard.create()
-    victim = yard.folder / "chunks" / catalogue(yard, 1).chunks["readings/weather.parquet"][0]
+    victim = yard.folder / "chunks" / catalogue(yard, 1).chunks["lake/weather/provider=x/weather.parquet"][0]
     victim.write_bytes(b"")
     with pytest.raises(ContentChanged, match=victim.name):
         yard.verify()
@@ -144,16 +144,16 @@ def test_a_backup_taken_while_the_station_works_is_one_state(yard: Yard, tmp_pat
 def test_drafts_are_left_out_and_odd_files_are_refused_by_name(yard: Yard) -> None:
     (yard.home / "snapshots" / ".draft-x").mkdir(parents=True)
     (yard.home / "snapshots" / ".draft-x" / "half.parquet").write_text("x")
-    (yard.home / "readings" / "demand.parquet.draft").write_text("x")
+    (yard.home / "lake" / "demand.draft").write_text("x")
     yard.create()
     assert not [file.name for file in catalogue(yard, 1).files if "draft" in file.name]
 
-    (yard.home / "readings" / "elsewhere").symlink_to("/etc/hostname")
-    with pytest.raises(ContentChanged, match="readings/elsewhere: this is a symlink"):
+    (yard.home / "lake" / "elsewhere").symlink_to("/etc/hostname")
+    with pytest.raises(ContentChanged, match="lake/elsewhere: this is a symlink"):
         yard.create()
-    (yard.home / "readings" / "elsewhere").unlink()
-    os.mkfifo(yard.home / "readings" / "pipe")
-    with pytest.raises(ContentChanged, match="readings/pipe: this file is not a regular file"):
+    (yard.home / "lake" / "elsewhere").unlink()
+    os.mkfifo(yard.home / "lake" / "pipe")
+    with pytest.raises(ContentChanged, match="lake/pipe: this file is not a regular file"):
         yard.create()
     assert len(yard.verify().backups) == 1
 

@@ -95,7 +95,7 @@ def test_a_station_opened_again_is_the_same_one(empty_station: Station) -> None:
 def test_its_folders_lie_below_its_home(empty_station: Station) -> None:
     home = empty_station.home
     assert {empty_station.readings, empty_station.snapshots, empty_station.models} == {
-        home / "readings",
+        home / "lake",
         home / "snapshots",
         home / "models",
     }

@@ -12,20 +12,26 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from data.errors import DataError
+from data.lake import appending, heads
+from data.meters import demand_as_of
 from data.quarantine import quarantined_from
 from data.schema import Utility
 from data.simulation import Delivery, deliver
-from data.weather_fusion import known_at
 from data.weather_providers import ReportContent, UnverifiedReport, to_frame
 from pipeline import ingest
 from pipeline.database import transaction
+from pipeline.errors import PipelineError
 from pipeline.ingest import Intake, load_readings, set_utility, take_demand, take_meter_readings, take_reports, take_weather
+from pipeline.initial import require_fresh
 from pipeline.station import Station
 from security.errors import UnavailableError
 from security.keyring import register_key, revoke_keys_of
 from security.signing import Signer, new_signer
+from tests.unit.pipeline import small_incident
 from tests.unit.pipeline.small_incident import UTILITY, demand_of, true_temperature
 
+FIVE_MINUTES = pd.Timedelta(minutes=5)
 NOON = datetime(2024, 3, 1, 12, tzinfo=UTC)
 SIGNERS = {name: new_signer() for name in ("aurora", "boreas")}
 DEMAND = demand_of(true_temperature()).iloc[:240]
@@ -170,7 +176,8 @@ def cut_off(*_: object, **__: object) -> None:
 
 
 @pytest.mark.parametrize(
-    "where", ["in the middle of the batch", "writing the weather", "remembering the reports", "joining the values"]
+    "where",
+    ["in the middle of the batch", "joining the values", "meaning to write", "writing the weather", "committing"],
 )
 def test_cut_off_anywhere_nothing_new_is_readable_and_all_of_it_can_be_delivered_again(
     station: Station, monkeypatch: pytest.MonkeyPatch, where: str
@@ -185,9 +192,10 @@ def test_cut_off_anywhere_nothing_new_is_readable_and_all_of_it_can_be_delivered
         raise OSError("the line went dead")
 
     breaking: dict[str, tuple[object, str]] = {
-        "joining the values": (ingest, "to_frame"),
-        "writing the weather": (pd.DataFrame, "to_parquet"),
-        "remembering the reports": (Path, "write_text"),
+        "joining the values": (ingest, "to_rows"),
+        "meaning to write": (appending, "put"),
+        "writing the weather": (appending, "settle"),
+        "committing": (appending, "_commit"),
     }
     with monkeypatch.context() as broken:
         if where in breaking:
@@ -201,32 +209,24 @@ def test_cut_off_anywhere_nothing_new_is_readable_and_all_of_it_can_be_delivered
     assert len(weather(station)) == len(before) + 6
 
 
-def test_cut_off_between_weather_and_memory_a_report_counts_twice_and_says_the_same(
+def test_cut_off_after_the_commit_nothing_is_lost_and_a_report_that_comes_again_is_a_replay(
     station: Station, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    report = sent(said())
-    move = Path.replace
-
-    def stop_at_digests(path: Path, target: Path) -> Path:
-        return cut_off() if target.name == "digests.txt" else move(path, target)  # type: ignore[return-value]  # raises
-
+    good, bad = sent(said(), said("boreas"))
     with monkeypatch.context() as broken:
-        broken.setattr(Path, "replace", stop_at_digests)
+        broken.setattr(heads, "acknowledge", cut_off)
         with pytest.raises(OSError, match="disk is full"):
-            take_reports(station, report)
-    once = weather(station)
-    assert take_reports(station, report) == Intake(1, {})
-    hours = (pd.Timestamp(NOON) - pd.Timedelta(hours=2), pd.Timestamp(NOON))
-    moment = pd.Timestamp(NOON + timedelta(days=1))
-    twice = known_at(weather(station), moment, *hours, UTILITY.step)
-    pd.testing.assert_frame_equal(twice, known_at(once, moment, *hours, UTILITY.step))
+            take_reports(station, [good, forged(bad)])
+    assert weather(station)["provider"].tolist() == ["aurora"] * 3
+    assert take_reports(station, [good, forged(bad)]) == Intake(0, {"replayed": 1, "unauthentic": 1})
+    assert len(weather(station)) == 3
 
 
 def test_half_a_file_beside_the_readings_is_not_read(station: Station) -> None:
     take_reports(station, sent(said()))
     before = load_readings(station)
-    for name in ("weather.parquet", "demand.parquet", "utility.json"):
-        (station.readings / f"{name}.draft").write_bytes(b"PAR1")
+    (station.readings / "utility.json.draft").write_bytes(b"{")
+    (station.readings / "weather" / "_delta_log" / "_commit_1.json.tmp").write_bytes(b"{")
     after = load_readings(station)
     pd.testing.assert_frame_equal(after.weather, before.weather)
     pd.testing.assert_frame_equal(after.demand, before.demand)
@@ -255,16 +255,145 @@ def test_demand_and_utility_come_back_as_they_went_in(empty_station: Station) ->
     pd.testing.assert_frame_equal(taken.demand, with_gap, check_freq=False)
 
 
-def test_demand_taken_again_takes_the_place_of_the_former(station: Station) -> None:
+def test_demand_that_comes_again_is_kept_once_and_a_correction_beside_what_it_corrects(station: Station) -> None:
     take_weather(station, to_frame([]))
+    later = DEMAND.iloc[:3].assign(demand_mw=1.0, available_at=DEMAND["available_at"].iloc[:3] + pd.Timedelta(days=3))
+    take_demand(station, pd.concat([DEMAND, later]))
     take_demand(station, DEMAND.iloc[:48])
-    assert len(load_readings(station).demand) == 48
+    taken = load_readings(station).demand
+    assert len(taken) == len(DEMAND) + 3
+    assert demand_as_of(taken, DEMAND["available_at"].iloc[2]).iloc[0] == DEMAND["demand_mw"].iloc[0]
+    assert demand_as_of(taken, later["available_at"].iloc[2]).iloc[:3].tolist() == [1.0] * 3
+
+
+def test_demand_that_was_known_otherwise_at_the_same_moment_is_refused(station: Station) -> None:
+    with pytest.raises(DataError, match="another than what was known"):
+        take_demand(station, DEMAND.iloc[:2].assign(demand_mw=1.0))
+    take_weather(station, to_frame([]))
+    pd.testing.assert_frame_equal(load_readings(station).demand, DEMAND, check_freq=False)
 
 
 def test_a_station_without_readings_says_what_to_do(empty_station: Station) -> None:
     with pytest.raises(UnavailableError, match="gridward train") as refusal:
         load_readings(empty_station)
     assert str(empty_station.readings) in str(refusal.value)
+
+
+def metered(days: int, name: str, share: float) -> pd.DataFrame:
+    index = pd.date_range("2024-01-01", periods=24 * days, freq="h", tz="UTC", unit="us")
+    load_w = 1e6 * (5 + np.sin(2 * np.pi * index.hour.to_numpy() / 24 + index.day_of_year.to_numpy()))
+    frame = {
+        "meter": name,
+        "timestamp": index,
+        "received_at": index + UTILITY.step + FIVE_MINUTES,
+        "power_w": load_w * share,
+    }
+    return pd.DataFrame(frame)
+
+
+def test_meter_readings_day_by_day_make_the_demand_that_they_make_at_once(empty_station: Station, tmp_path: Path) -> None:
+    whole = pd.concat([metered(70, "north", 1.0), metered(70, "south", 2.0)], ignore_index=True)
+    late = whole["timestamp"].between(pd.Timestamp("2024-03-05 10:00", tz="UTC"), pd.Timestamp("2024-03-05 14:00", tz="UTC"))
+    whole["received_at"] += pd.to_timedelta(np.where(late & (whole["meter"] == "north"), 26, 0), unit="h")
+    set_utility(empty_station, UTILITY)
+    take_weather(empty_station, to_frame([]))
+    received = whole["received_at"].dt.floor("D")
+    take_meter_readings(empty_station, whole[received < pd.Timestamp("2024-03-01", tz="UTC")], UTILITY)
+    for _, day in whole[received >= pd.Timestamp("2024-03-01", tz="UTC")].groupby(received):
+        take_meter_readings(empty_station, day, UTILITY)
+    by_days = load_readings(empty_station).demand
+    at_once = small_incident.station_at(tmp_path / "at once")
+    set_utility(at_once, UTILITY)
+    take_weather(at_once, to_frame([]))
+    take_meter_readings(at_once, whole, UTILITY)
+    end = whole["timestamp"].max() + pd.Timedelta(days=9)
+    for moment in (pd.Timestamp("2024-03-06", tz="UTC"), end):
+        expected = demand_as_of(load_readings(at_once).demand, moment)
+        np.testing.assert_allclose(demand_as_of(by_days, moment), expected, rtol=1e-6)
+    at_once.engine.dispose()
+
+
+@pytest.mark.parametrize("between", ["meters", "hours", "a rest of nine days"])
+def test_meter_readings_in_any_pieces_end_in_the_demand_that_they_make_at_once(
+    empty_station: Station, tmp_path: Path, between: str
+) -> None:
+    north, south = metered(70, "north", 1.0), metered(70, "south", 2.0)
+    south["received_at"] += pd.Timedelta(minutes=10)
+    whole = pd.concat([north, south], ignore_index=True)
+    start = pd.Timestamp("2024-03-05", tz="UTC")
+    pieces = {
+        "meters": [
+            whole[whole["received_at"] < start],
+            north[north["received_at"] >= start],
+            south[south["received_at"] >= start],
+        ],
+        "hours": [
+            whole[whole["received_at"] < start],
+            *(part for _, part in whole[whole["received_at"] >= start].groupby(whole["received_at"].dt.floor("7min"))),
+        ][:60],
+        "a rest of nine days": [whole[whole["timestamp"] < start - pd.Timedelta(days=9)], whole],
+    }[between]
+    sent = pd.concat(pieces).drop_duplicates()
+    end = sent["received_at"].max() + pd.Timedelta(days=4)
+    stations = {"pieces": empty_station, "at once": small_incident.station_at(tmp_path / "at once")}
+    found = {}
+    for name, station in stations.items():
+        set_utility(station, UTILITY)
+        take_weather(station, to_frame([]))
+        for piece in pieces if name == "pieces" else []:
+            take_meter_readings(station, piece, UTILITY)
+        take_meter_readings(station, sent, UTILITY, complete_until=end)
+        found[name] = demand_as_of(load_readings(station).demand, end)
+    np.testing.assert_allclose(found["pieces"], found["at once"], rtol=1e-9)
+    stations["at once"].engine.dispose()
+
+
+def test_readings_that_were_kept_without_their_demand_are_summed_with_the_next_batch(
+    empty_station: Station, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = pd.concat([metered(70, "north", 1.0), metered(70, "south", 2.0)], ignore_index=True)
+    start = pd.Timestamp("2024-03-05", tz="UTC")
+    parts = [
+        whole[whole["timestamp"] < start],
+        whole[whole["timestamp"].dt.floor("D") == start],
+        whole[whole["timestamp"] > start],
+    ]
+    set_utility(empty_station, UTILITY)
+    take_weather(empty_station, to_frame([]))
+    take_meter_readings(empty_station, parts[0], UTILITY)
+    with monkeypatch.context() as broken:
+        broken.setattr(ingest, "aggregate", cut_off)
+        with pytest.raises(OSError, match="disk is full"):
+            take_meter_readings(empty_station, parts[1], UTILITY)
+    take_meter_readings(empty_station, parts[2], UTILITY)
+    demand = load_readings(empty_station).demand
+    assert demand.index.equals(pd.date_range(demand.index[0], demand.index[-1], freq="h"))
+    assert demand["demand_mw"].notna().all()
+
+
+def test_one_report_that_breaks_the_lakes_contract_keeps_no_other_out(station: Station) -> None:
+    beyond = datetime(2099, 12, 31, 23, tzinfo=UTC)
+    far = said(forecast_from=beyond, forecast_c=[1.0, 2.0, 3.0])
+    assert take_reports(station, sent(far, said("boreas"))) == Intake(1, {"invalid": 1})
+    assert reasons(station) == ["invalid"]
+    assert set(weather(station)["provider"]) == {"boreas"}
+
+
+def test_a_station_whose_utility_is_unknown_and_whose_lake_is_full_is_restored_and_not_trained_anew(
+    station: Station,
+) -> None:
+    (station.readings / "utility.json").unlink()
+    with pytest.raises(UnavailableError, match="restore it from a backup"):
+        load_readings(station)
+    with pytest.raises(PipelineError, match="holds readings already"):
+        require_fresh(station)
+
+
+def test_demand_that_contradicts_itself_is_refused(station: Station) -> None:
+    twice = pd.concat([DEMAND.iloc[:1], DEMAND.iloc[:1].assign(demand_mw=1.0)])
+    later = twice.assign(available_at=twice["available_at"] + pd.Timedelta(days=1))
+    with pytest.raises(DataError, match="another than what was known"):
+        take_demand(station, later)
 
 
 def test_meter_readings_are_summed_mended_and_kept(empty_station: Station) -> None:
@@ -282,7 +411,8 @@ def test_meter_readings_are_summed_mended_and_kept(empty_station: Station) -> No
         for name, share in (("north", 1.0), ("south", 2.0))
     ]
     readings = pd.concat([*parts, parts[0].iloc[[30]]], ignore_index=True)
-    metered = take_meter_readings(empty_station, readings, UTILITY)
+    until = readings["received_at"].max() + pd.Timedelta(hours=1)
+    metered = take_meter_readings(empty_station, readings, UTILITY, complete_until=until)
     set_utility(empty_station, UTILITY)
     take_weather(empty_station, to_frame([]))
     taken = load_readings(empty_station).demand

@@ -10,6 +10,9 @@ from datetime import timedelta
 import pandas as pd
 import pytest
 
+from data.lake.pins import pinned
+from data.lake.reading import read
+from data.lake.tables import WEATHER
 from data.providers.met_norway import MetNorway
 from data.providers.open_meteo import OpenMeteo
 from data.providers.protocol import WeatherProvider
@@ -17,7 +20,7 @@ from data.quarantine import QuarantinedItem, quarantined_from
 from pipeline.database import transaction
 from pipeline.poll import Polled, poll_providers
 from pipeline.station import Station
-from security.keyring import register_key, revoke_keys_of
+from security.keyring import register_key, revoke_keys_of, trusted_keys
 from security.signing import new_signer
 from tests.unit.data.weather_server import NOW, WeatherServer, met_norway, open_meteo, sends, serving, settings
 
@@ -59,7 +62,10 @@ def norway(station: Station, server: WeatherServer) -> MetNorway:
 
 
 def weather(station: Station) -> pd.DataFrame:
-    return pd.read_parquet(station.readings / "weather.parquet")
+    """As it stands in the lake, with where each value is from."""
+    with transaction(station.engine) as session:
+        trusted = trusted_keys(session, "snapshot")
+    return read(station.lake, WEATHER, pinned(station.lake, WEATHER, trusted))
 
 
 def refused(station: Station, name: str) -> list[QuarantinedItem]:
@@ -77,6 +83,9 @@ def test_what_every_provider_answers_becomes_readings_known_from_then_on(
     assert polled == Polled({"open_meteo": 42, "met_norway": 6}, {})
     assert frame.groupby("provider").size().to_dict() == polled.values
     assert (frame["issued_at"] >= pd.Timestamp(NOW)).all()
+    payloads = {path.name for path in (empty_station.home / "intake" / "payloads").iterdir()}
+    assert set(frame["payload_sha256"]) == payloads
+    assert frame.groupby("provider")["key_id"].nunique().to_dict() == {"open_meteo": 1, "met_norway": 1}
     ordered = frame.sort_values(["provider", "valid_at", "issued_at"], ignore_index=True)
     pd.testing.assert_frame_equal(frame, ordered)
 
@@ -100,7 +109,7 @@ def test_a_dead_provider_leaves_a_reason_and_no_digest(empty_station: Station, s
     server.server_close()
     assert poll_providers(empty_station, [dead], NOW) == Polled({}, {"open_meteo": "unreachable"})
     assert [item.digest for item in refused(empty_station, "open_meteo")] == [""]
-    assert not (empty_station.readings / "weather.parquet").exists()
+    assert weather(empty_station).empty
 
 
 def test_an_unchanged_answer_adds_nothing_and_is_asked_for_with_what_was_remembered(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import threading
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
@@ -16,7 +15,7 @@ from data.provenance import ForecastRecord
 from pipeline import registry
 from pipeline.database import transaction
 from pipeline.errors import NoActiveModel, PipelineError
-from pipeline.ingest import Readings
+from pipeline.ingest import Readings, set_utility, take_demand, take_weather
 from pipeline.publish import OpenedModel, publish
 from pipeline.serving import Serving, wall_clock
 from pipeline.station import Station
@@ -76,12 +75,12 @@ def test_a_forecast_is_entered_in_the_ledger_and_the_log(serving: Serving, stati
     assert (note.actor, note.subject, note.at) == ("ann", made.forecast_id, NOW)
 
 
-def test_a_station_with_no_readings_or_no_model_does_not_serve(
-    empty_station: Station, station: Station, readings: Readings
-) -> None:
+def test_a_station_with_no_readings_or_no_model_does_not_serve(empty_station: Station, readings: Readings) -> None:
     with pytest.raises(UnavailableError, match="gridward train"):
         Serving(empty_station)
-    shutil.copytree(station.readings, empty_station.readings)
+    set_utility(empty_station, readings.utility)
+    take_demand(empty_station, readings.demand)
+    take_weather(empty_station, readings.weather)
     with pytest.raises(NoActiveModel):
         Serving(empty_station)
     assert not readings.demand.empty

@@ -80,10 +80,10 @@ def test_a_trained_model_is_active_logged_and_tied_to_its_snapshot(station: Stat
 def test_nothing_known_later_is_learned(station: Station, readings: Readings) -> None:
     later_demand = readings.demand["demand_mw"].mask(readings.demand["available_at"] > AS_OF, -1e6)
     later_weather = readings.weather["temperature_c"].mask(readings.weather["issued_at"] > AS_OF, 55.0)
-    garbled = Readings(
-        readings.utility,
-        readings.demand.assign(demand_mw=later_demand),
-        readings.weather.assign(temperature_c=later_weather),
+    garbled = replace(
+        readings,
+        demand=readings.demand.assign(demand_mw=later_demand),
+        weather=readings.weather.assign(temperature_c=later_weather),
     )
     one, two = (snapshot_of(station, train(station, given, order())) for given in (readings, garbled))
     assert one.snapshot_id == two.snapshot_id
@@ -181,7 +181,11 @@ def test_what_is_known_of_the_past_has_one_column_a_provider_and_ends_at_the_mom
 
 def test_values_that_were_flagged_are_kept_as_readings_and_not_trained_on(station: Station, readings: Readings) -> None:
     hours = [START + pd.Timedelta(hours=1000), START + pd.Timedelta(hours=1001)]
-    keep_flags(station, pd.DataFrame({"provider": ["boreas", "zephyr"], "valid_at": hours, "flags": [int(Flag.SPIKE)] * 2}))
+    keep_flags(
+        station,
+        pd.DataFrame({"provider": ["boreas", "zephyr"], "valid_at": hours, "flags": [int(Flag.SPIKE)] * 2}),
+        AS_OF.to_pydatetime(),
+    )
     wide = weather_known(station, readings, AS_OF)
     assert np.isnan(wide.loc[hours[0], "boreas"])
     assert wide.isna().to_numpy().sum() == 1
@@ -189,5 +193,7 @@ def test_values_that_were_flagged_are_kept_as_readings_and_not_trained_on(statio
     assert np.isnan(snapshot.readings.loc[hours[0], "boreas"])
     assert snapshot.training["temperature_c"].notna().all()
     # What is judged anew takes the place of what was judged before.
-    keep_flags(station, pd.DataFrame({"provider": [], "valid_at": [], "flags": []}))
+    keep_flags(
+        station, pd.DataFrame({"provider": [], "valid_at": [], "flags": []}), AS_OF.to_pydatetime() + timedelta(days=1)
+    )
     assert weather_known(station, readings, AS_OF).notna().to_numpy().all()

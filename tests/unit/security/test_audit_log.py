@@ -10,7 +10,7 @@ from sqlalchemy import Engine, text
 from sqlalchemy.exc import IntegrityError as ConstraintBroken
 from sqlmodel import Session, SQLModel, create_engine
 
-from security.audit_log import GENESIS_HASH, AuditEntry, append, read_heads, sign_head, verify_log
+from security.audit_log import GENESIS_HASH, AuditEntry, append, head_signed, read_heads, sign_head, verify_log
 from security.errors import AuditLogBroken, SignatureInvalid, UnavailableError
 from security.signing import Signer, new_signer
 
@@ -183,6 +183,19 @@ def test_heads_grow_line_by_line_and_hold_while_the_log_grows(session: Session, 
     assert heads == made
     write(session, 4)
     assert verify_log(session, heads) == 4
+
+
+def test_a_log_that_grew_since_its_last_signed_head_is_told(session: Session, signer: Signer, tmp_path: Path):
+    heads = tmp_path / "heads.jsonl"
+    assert head_signed(session, heads)
+    write(session, 1)
+    assert not head_signed(session, heads)
+    sign_head(session, signer, heads, NOON)
+    assert head_signed(session, heads)
+    write(session, 2)
+    assert not head_signed(session, heads)
+    heads.write_bytes(heads.read_bytes() + b"{")
+    assert not head_signed(session, heads)
 
 
 def test_an_empty_log_has_no_head(session: Session, signer: Signer, tmp_path: Path):

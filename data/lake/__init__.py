@@ -1,0 +1,1 @@
+"""Readings as they came, in Delta tables that only grow, under signed heads."""

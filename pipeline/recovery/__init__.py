@@ -1,0 +1,1 @@
+"""Recovery in order, behind gates, and whole however often it is killed."""
