@@ -74,6 +74,11 @@ class Place:
             Settings(home=self.home, forecaster="linear", lake_url="", database_url="", backup_passphrase=PASSPHRASE)
         )
 
+    @property
+    def begun(self) -> Path:
+        """There once a work has read what it needs, and begins what it may be killed in."""
+        return self.folder / "begun"
+
     def acknowledge(self, word: str) -> None:
         with self.acknowledged.open("a") as stream:
             stream.write(f"{word}\n")
@@ -137,6 +142,7 @@ def batch(number: int, like: Readings) -> Readings:
 def ingest(place: Place) -> None:
     """One batch after the other, acknowledged when both of its kinds are kept."""
     station, like = place.station(), everything()
+    place.begun.touch()
     for number in range(len(place.words()), len(place.words()) + 3):
         given = batch(number, like)
         take_weather(station, given.weather)
@@ -149,6 +155,7 @@ def snapshot(place: Place) -> None:
     station = place.station()
     readings = load_readings(station)
     moment = readings.demand.index[-1] + readings.utility.step + pd.Timedelta(seconds=len(place.words()))
+    place.begun.touch()
     trained = train(station, readings, TrainingOrder(WeatherPolicy(), moment, moment.to_pydatetime(), by=BY))
     place.acknowledge(f"{trained.snapshot_id}:{trained.model_id}")
 
@@ -158,6 +165,7 @@ def recovery(place: Place) -> None:
     readings = load_readings(station)
     now = (readings.demand.index[-1] + readings.utility.step).to_pydatetime()
     onset = readings.demand.index[0] + pd.Timedelta(days=ONSET)
+    place.begun.touch()
     recover(station, readings, RecoveryRequest(LIAR, BY, "killed on purpose", onset.isoformat()), clock=lambda: now)
     place.acknowledge("recovered")
 
@@ -165,7 +173,9 @@ def recovery(place: Place) -> None:
 def backup(place: Place) -> None:
     """One more batch of readings, and a backup of everything."""
     station, number = place.station(), 1000 + len(place.words())
-    take_weather(station, batch(number, everything()).weather)
+    given = batch(number, everything())
+    place.begun.touch()
+    take_weather(station, given.weather)
     made = create(station, place.folder / "backups", PASSPHRASE, lock_days=0, by=BY)
     place.acknowledge(str(made.backup.sequence))
 
@@ -230,8 +240,13 @@ WORK: dict[str, tuple[Callable[[Place], None], Callable[[Place], int]]] = {
 }
 
 
-def in_a_process(work: Callable[[], object], *, kill_after: float | None = None) -> tuple[int, bool]:
-    """Run `work` in a fork; answers its exit code, 255 when it raised or died, and whether it was killed."""
+def in_a_process(
+    work: Callable[[], object], *, begun: Path | None = None, kill_after: float | None = None
+) -> tuple[int, bool]:
+    """Run `work` in a fork; answers its exit code, 255 when it raised or died, and whether it was killed.
+
+    kill_after: seconds from when the file `begun` is there.
+    """
     pid = os.fork()
     if pid == 0:
         code = 255
@@ -243,7 +258,9 @@ def in_a_process(work: Callable[[], object], *, kill_after: float | None = None)
         finally:
             sys.stderr.flush()
             os._exit(code)
-    if kill_after is not None:
+    if kill_after is not None and begun is not None:
+        while not begun.exists() and os.waitpid(pid, os.WNOHANG) == (0, 0):
+            time.sleep(0.001)
         time.sleep(kill_after)
         os.kill(pid, signal.SIGKILL)
     status = os.waitpid(pid, 0)[1]
@@ -254,10 +271,9 @@ def killed(kind: str, kills: int, template: Path, yard: Path, chance: random.Ran
     """Kill one kind of work so many times; recoveries begin on a fresh copy each time, the others go on."""
     work, look = WORK[kind]
     place = _fresh(template, yard / kind)
-    began = time.perf_counter()
     if in_a_process(partial(work, place))[0]:
         raise SystemExit(f"{kind} fails undisturbed")
-    longest = time.perf_counter() - began
+    longest = time.time() - place.begun.stat().st_mtime
     if kind == "recover":
         code, _ = in_a_process(partial(_write_reference, place))
         if code:
@@ -266,7 +282,11 @@ def killed(kind: str, kills: int, template: Path, yard: Path, chance: random.Ran
     while hit < kills:
         if kind == "recover":
             place = _fresh(template, yard / kind)
-        hit += in_a_process(partial(work, place), kill_after=chance.uniform(0, longest))[1]
+        place.begun.unlink(missing_ok=True)
+        code, met = in_a_process(partial(work, place), begun=place.begun, kill_after=chance.uniform(0, longest))
+        if code and not met:
+            raise SystemExit(f"{kind} failed before it was killed")
+        hit += met
         code, _ = in_a_process(partial(look, place))
         corrupt += code == 255
         lost += code if code != 255 else 0
