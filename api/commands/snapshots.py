@@ -50,7 +50,9 @@ def verify(snapshot_id: SnapshotId, as_json: AsJson = False) -> None:
         print_json(facts)
         return
     pins = pins_of(snapshot)
-    versions = {f"lake: {table}": f"version {pin.version}, {len(pin.files)} files" for table, pin in pins.items()}
+    versions = {
+        f"lake: {table}": f"version {pin.version}, {len(pin.files)} files" for table, pin in pins.items() if pin.version >= 0
+    }
     print_facts("Holds", {name: facts[name] for name in ("snapshot_id", "rows", "as_of")} | versions)
 
 

@@ -111,9 +111,13 @@ def _forecast(station: Station, by: str) -> DayForecast:
 
 
 def _first_that_can_be_forecast(serving: Serving, days: list[date], by: str) -> DayForecast:
+    """By the main model if it can, which is what is to be tried; by the fallback where no day has its weather."""
+    answered = []
     for day in days[:-1]:
         try:
-            return serving.forecast(day, by)
+            answered.append(serving.forecast(day, by))
         except (DayNotForecastable, NoTrustedWeather):
             continue
-    return serving.forecast(days[-1], by)
+        if answered[-1].model_id == serving.active_model_id:
+            return answered[-1]
+    return answered[0] if answered else serving.forecast(days[-1], by)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import signal
 import subprocess
 import sys
@@ -49,8 +50,9 @@ class Console:
         process = subprocess.Popen(  # noqa: S603 (our own command)
             _command(arguments), env=dict(self.environment), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
+        deadline = time.monotonic() + LONGEST_SECONDS
         while process.poll() is None:
-            if self._first_step_is_done():
+            if self._first_step_is_done() or time.monotonic() > deadline:
                 process.kill()
                 process.wait()
             time.sleep(0.02)
@@ -61,10 +63,14 @@ class Console:
             return any(record.state != PLANNED for record in session.exec(select(RecoveryRecord)))
 
     def _note(self, act: str, arguments: Sequence[str], wanted: int, status: int, content: Mapping[str, Any]) -> None:
-        told = {key: value for key, value in content.items() if isinstance(value, str | int | float)}
+        told = {key: _rounded(value) for key, value in content.items() if isinstance(value, str | int | float)}
         folder = f"{self.station.home.parent}/"
-        request = " ".join(["gridward", *(argument.removeprefix(folder) for argument in arguments)])
+        request = shlex.join(["gridward", *(argument.removeprefix(folder) for argument in arguments)])
         self.log.append(Exchange(act, OPERATOR, request, wanted, status, told))
+
+
+def _rounded(value: str | float) -> str | float:
+    return round(value, 1) if isinstance(value, float) else value
 
 
 def _command(arguments: Sequence[str]) -> list[str]:
