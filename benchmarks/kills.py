@@ -3,7 +3,7 @@
 Each kind of work runs in a process of its own on a copy of a small station (14 months of real demand, three providers),
 writes down what was acknowledged to it, and is killed after a random share of the time it takes undisturbed. Then another
 process looks: is every file and table as it was signed, is everything there that was acknowledged, once, and does the same
-work, asked for again, come to its end? A recovery must end in the very state of one that nobody disturbed. Fifteen minutes.
+work, asked for again, come to its end? A recovery must end in the very state of one that nobody disturbed. Twenty minutes.
 """
 
 from __future__ import annotations
