@@ -22,7 +22,8 @@ from data.lake.pins import require_files
 from data.lake.tables import METER_READINGS, TABLES_BY_NAME
 from data.schema import DEMAND_MW, TIMESTAMP, Utility
 from data.snapshots import freeze
-from pipeline.ingest import load_readings, set_utility, take_meter_readings
+from pipeline.ingest import load_readings, set_utility
+from pipeline.meter_intake import take_meter_readings
 from pipeline.settings import Settings
 from pipeline.station import open_station
 

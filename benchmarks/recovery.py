@@ -33,8 +33,9 @@ from data.simulation import deliver, simulate_meter_readings, simulate_providers
 from forecasting.metrics import bias_percent, mape_percent
 from pipeline import registry
 from pipeline.database import transaction
-from pipeline.ingest import load_readings, set_utility, take_meter_readings, take_reports
+from pipeline.ingest import load_readings, set_utility, take_reports
 from pipeline.initial import register_providers
+from pipeline.meter_intake import take_meter_readings
 from pipeline.operate import Operation, operate
 from pipeline.redteam.weather_poisoning import Poisoning, poison
 from pipeline.settings import Settings

@@ -1,6 +1,6 @@
 """Take readings in: verify, set aside what is refused, keep the rest in the lake. Nothing is half-ingested.
 
-meter readings → lake: meter_readings → repaired and summed → lake: demand
+meter readings → `pipeline.meter_intake`
 signed reports → levels 0 and 1       → lake: weather          refused ones → quarantine, with the reason
 weather watch  → levels 1 and 2       → lake: flags            values that are kept, and not to be trained on
 
@@ -30,15 +30,12 @@ from data.lake.tables import (
     FLAGS,
     JUDGED_AT,
     KEY_ID,
-    METER_READINGS,
     PAYLOAD_SHA256,
-    RECEIVED_AT,
     SOURCE,
     TABLES,
     WEATHER,
     LakeTable,
 )
-from data.meters import FINAL, MeteredDemand, aggregate, due_demand
 from data.quarantine import quarantine
 from data.schema import AVAILABLE_AT, DEMAND_MW, ISSUED_AT, PROVIDER, TEMPERATURE_C, TIMESTAMP, VALID_AT, Utility
 from data.weather_providers import UnverifiedReport, VerifiedReport, to_rows
@@ -48,9 +45,7 @@ from pipeline.station import Station
 from security.errors import UnavailableError
 from security.keyring import KeyRecord, trusted_keys
 
-METERS, OWN_FILE = "meters", "file"
-# What is normal for a meter is learned from eight weeks; one more for readings that come late.
-METER_WINDOW = pd.Timedelta(days=63)
+OWN_FILE = "file"
 
 
 @dataclass(frozen=True)
@@ -100,28 +95,6 @@ def set_utility(station: Station, utility: Utility) -> None:
     draft.replace(station.readings / "utility.json")
 
 
-def take_meter_readings(
-    station: Station, readings: pd.DataFrame, utility: Utility, complete_until: pd.Timestamp | None = None
-) -> MeteredDemand:
-    """Keep raw meter readings, repair and sum them with those of the nine weeks before, and keep the demand.
-
-    readings: as `data.meters.aggregate`, in any order, late ones too. complete_until (UTC): everything received by then is
-    in this batch or an earlier one; by default the last moment of receipt in it. What is known only later waits for a later
-    batch. Raises DataError.
-    """
-    until = readings[RECEIVED_AT].max() if complete_until is None else complete_until
-    held = read(station.lake, DEMAND, newest_pin(station, DEMAND))
-    pin = _append(station, METER_READINGS, readings.assign(**{SOURCE: METERS}))
-    # From where demand is not final yet; from the very first reading where there is none.
-    first = min(readings[TIMESTAMP].min(), held[TIMESTAMP].max() - FINAL - utility.step) if len(held) else None
-    window = read(station.lake, METER_READINGS, pin, since=None if first is None else first - METER_WINDOW)
-    if first is not None:
-        window = window[window[TIMESTAMP] >= first - METER_WINDOW]
-    metered = aggregate(window, utility)
-    _append(station, DEMAND, due_demand(metered.demand.loc[first:], held, utility, until).assign(**{SOURCE: METERS}))
-    return metered
-
-
 def take_demand(station: Station, demand: pd.DataFrame) -> None:
     """Keep a demand frame (data.schema) beside what is there. What is there already is not kept twice.
 
@@ -136,7 +109,7 @@ def take_demand(station: Station, demand: pd.DataFrame) -> None:
         problem = f"demand of {other[TIMESTAMP].iloc[0]} is another than what was known at the same moment"
         raise DataError(problem, where="demand", mend="give corrected readings the moment they became known")
     fresh = rows[~_keys(rows).isin(_keys(known))]
-    _append(station, DEMAND, fresh.assign(**{SOURCE: OWN_FILE}))
+    keep_rows(station, DEMAND, fresh.assign(**{SOURCE: OWN_FILE}))
 
 
 def take_reports(station: Station, reports: Iterable[UnverifiedReport]) -> Intake:
@@ -158,11 +131,11 @@ def take_reports(station: Station, reports: Iterable[UnverifiedReport]) -> Intak
             accepted.append(verified)
     # The lake first: cut off between the two, good reports that come again are replays, and bad ones are set aside then.
     try:
-        _append(station, WEATHER, to_rows(accepted))
+        keep_rows(station, WEATHER, to_rows(accepted))
     except ContractBroken:
         accepted, broken = _by_contract(delivered, accepted)
         refused += broken
-        _append(station, WEATHER, to_rows(accepted))
+        keep_rows(station, WEATHER, to_rows(accepted))
     reasons: dict[str, int] = {}
     with transaction(station.engine) as session:
         for report, refusal in refused:
@@ -201,7 +174,7 @@ def take_weather(station: Station, weather: pd.DataFrame) -> None:
     Columns `key_id` and `payload_sha256` tell where each value is from; without them, nobody signed it.
     """
     unsigned = {name: "" for name in (KEY_ID, PAYLOAD_SHA256) if name not in weather.columns}
-    _append(station, WEATHER, weather.assign(**unsigned))
+    keep_rows(station, WEATHER, weather.assign(**unsigned))
 
 
 def keep_flags(station: Station, flagged: pd.DataFrame, at: datetime) -> None:
@@ -218,7 +191,7 @@ def keep_flags(station: Station, flagged: pd.DataFrame, at: datetime) -> None:
     moment = pd.Timestamp(at).as_unit("us")
     if len(former):
         moment = max(moment, former[JUDGED_AT].max() + pd.Timedelta(microseconds=1))
-    _append(station, FLAGGED, changed.assign(**{JUDGED_AT: moment}))
+    keep_rows(station, FLAGGED, changed.assign(**{JUDGED_AT: moment}))
 
 
 def flagged_values(station: Station, pin: Pin | None = None) -> pd.DataFrame:
@@ -300,7 +273,7 @@ def _pin_at(station: Station, table: LakeTable, version: int) -> Pin:
     return NOTHING if version < 0 else pinned(station.lake, table, trusted, version)
 
 
-def _append(station: Station, table: LakeTable, rows: pd.DataFrame) -> Pin:
+def keep_rows(station: Station, table: LakeTable, rows: pd.DataFrame) -> Pin:
     """Add rows to a table and acknowledge them. No transaction is open meanwhile: a large batch holds nobody up."""
     with transaction(station.engine) as session:
         known, trusted = heads.acknowledged(session, table), trusted_keys(session, "snapshot")

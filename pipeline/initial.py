@@ -26,10 +26,10 @@ from pipeline.ingest import (
     load_readings,
     set_utility,
     take_demand,
-    take_meter_readings,
     take_reports,
     take_weather,
 )
+from pipeline.meter_intake import take_meter_readings
 from pipeline.monitor import keep_watch
 from pipeline.registry import ModelRecord
 from pipeline.station import Station

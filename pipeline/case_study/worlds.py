@@ -27,8 +27,9 @@ from pipeline.case_study.exchange import Exchange
 from pipeline.case_study.service_act import respond
 from pipeline.database import transaction
 from pipeline.errors import PipelineError
-from pipeline.ingest import Readings, load_readings, set_utility, take_meter_readings, take_reports
+from pipeline.ingest import Readings, load_readings, set_utility, take_reports
 from pipeline.initial import register_providers
+from pipeline.meter_intake import take_meter_readings
 from pipeline.monitor import daily_error_percent, forecast_alarm, keep_watch
 from pipeline.operate import Operation, known_demand, operate
 from pipeline.predict import DayForecast, forecast_day

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,14 @@ def test_the_readme_fits_one_screen_of_sections_and_its_links_exist() -> None:
     for target in re.findall(r"\]\(([^)#]+)\)", README):
         assert (ROOT / target).exists(), target
     assert README.count("\n") < 112
+
+
+def test_every_package_is_installed() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    rooms = project["tool"]["importlinter"]["root_packages"]
+    folders = {path.parent for room in rooms for path in (ROOT / room).rglob("__init__.py")}
+    names = {".".join(folder.relative_to(ROOT).parts) for folder in folders}
+    assert set(project["tool"]["setuptools"]["packages"]) == names
 
 
 def test_every_make_target_is_listed_by_help() -> None:

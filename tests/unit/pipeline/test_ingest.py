@@ -19,11 +19,12 @@ from data.quarantine import quarantined_from
 from data.schema import Utility
 from data.simulation import Delivery, deliver
 from data.weather_providers import ReportContent, UnverifiedReport, to_frame
-from pipeline import ingest
+from pipeline import ingest, meter_intake
 from pipeline.database import transaction
 from pipeline.errors import PipelineError
-from pipeline.ingest import Intake, load_readings, set_utility, take_demand, take_meter_readings, take_reports, take_weather
+from pipeline.ingest import Intake, load_readings, set_utility, take_demand, take_reports, take_weather
 from pipeline.initial import require_fresh
+from pipeline.meter_intake import take_meter_readings
 from pipeline.station import Station
 from security.errors import UnavailableError
 from security.keyring import register_key, revoke_keys_of
@@ -362,7 +363,7 @@ def test_readings_that_were_kept_without_their_demand_are_summed_with_the_next_b
     take_weather(empty_station, to_frame([]))
     take_meter_readings(empty_station, parts[0], UTILITY)
     with monkeypatch.context() as broken:
-        broken.setattr(ingest, "aggregate", cut_off)
+        broken.setattr(meter_intake, "aggregate", cut_off)
         with pytest.raises(OSError, match="disk is full"):
             take_meter_readings(empty_station, parts[1], UTILITY)
     take_meter_readings(empty_station, parts[2], UTILITY)
