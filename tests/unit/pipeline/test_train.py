@@ -20,7 +20,7 @@ from forecasting.errors import TooLittleHistory
 from pipeline import registry
 from pipeline.database import transaction
 from pipeline.errors import PipelineError
-from pipeline.ingest import Readings, keep_flags
+from pipeline.ingest import Readings, keep_flags, with_newest_flags
 from pipeline.provider_standings import record_decision
 from pipeline.publish import open_model
 from pipeline.station import Station
@@ -186,7 +186,7 @@ def test_values_that_were_flagged_are_kept_as_readings_and_not_trained_on(statio
         pd.DataFrame({"provider": ["boreas", "zephyr"], "valid_at": hours, "flags": [int(Flag.SPIKE)] * 2}),
         AS_OF.to_pydatetime(),
     )
-    wide = weather_known(station, readings, AS_OF)
+    wide = weather_known(station, with_newest_flags(station, readings), AS_OF)
     assert np.isnan(wide.loc[hours[0], "boreas"])
     assert wide.isna().to_numpy().sum() == 1
     snapshot = snapshot_of(station, train(station, readings, order()))
@@ -196,4 +196,4 @@ def test_values_that_were_flagged_are_kept_as_readings_and_not_trained_on(statio
     keep_flags(
         station, pd.DataFrame({"provider": [], "valid_at": [], "flags": []}), AS_OF.to_pydatetime() + timedelta(days=1)
     )
-    assert weather_known(station, readings, AS_OF).notna().to_numpy().all()
+    assert weather_known(station, with_newest_flags(station, readings), AS_OF).notna().to_numpy().all()
