@@ -22,7 +22,7 @@ from data.quarantine import quarantined_from
 from data.snapshots import restore
 from data.weather_fusion import known_at
 from pipeline.database import transaction
-from pipeline.ingest import Readings, load_readings, set_utility, take_demand, take_weather
+from pipeline.ingest import Readings, load_readings, set_utility, take_demand, take_weather, with_newest_flags
 from pipeline.monitor import keep_watch
 from pipeline.poll import poll_providers
 from pipeline.predict import DayForecast, forecast_day
@@ -236,7 +236,7 @@ def test_a_wild_value_a_day_is_flagged_and_not_trained_on(
     run = live(shutil.copytree(prepared, tmp_path / "home"), servers, spiking, [FAULTY])
     assert_a_forecast_every_day(run)
     readings, wild = load_readings(run.station), pd.date_range(FAULT - pd.Timedelta(hours=9), run.end, freq="D")[:-1]
-    wide = weather_known(run.station, readings, pd.Timestamp(run.end))
+    wide = weather_known(run.station, with_newest_flags(run.station, readings), pd.Timestamp(run.end))
     said = known_at(readings.weather, pd.Timestamp(run.end), wide.index[0], wide.index[-1], UTILITY.step)
     assert (said[FAULTY] - TRUTH).loc[wild].min() > 10
     assert wide.loc[wild, FAULTY].isna().all()
