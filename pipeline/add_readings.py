@@ -13,9 +13,9 @@ import pandas as pd
 
 from data.errors import DataError
 from data.lake.reading import read
-from data.lake.tables import DEMAND, WEATHER
+from data.lake.tables import WEATHER
 from data.schema import AVAILABLE_AT, DEMAND_MW, ISSUED_AT, PROVIDER, TEMPERATURE_C, TIMESTAMP, VALID_AT
-from pipeline.ingest import load_utility, newest_pin, take_demand, take_weather
+from pipeline.ingest import demand_kept, load_utility, newest_pin, take_demand, take_weather
 from pipeline.station import Station, note
 
 
@@ -47,7 +47,7 @@ def add_readings(station: Station, demand: pd.DataFrame, weather: pd.DataFrame, 
     """
     moment, step = pd.Timestamp(at).as_unit("us"), load_utility(station).step
     told = demand.rename_axis(TIMESTAMP).reset_index().dropna(subset=[DEMAND_MW])
-    by_interval = sorted_out(told, _held_demand(station, told), [TIMESTAMP], DEMAND_MW, AVAILABLE_AT)
+    by_interval = sorted_out(told, demand_kept(station, told), [TIMESTAMP], DEMAND_MW, AVAILABLE_AT)
     measured, held = weather[ISSUED_AT] >= weather[VALID_AT] + step, _held_weather(station, weather)
     held_measured = held[held[ISSUED_AT] >= held[VALID_AT] + step]
     by_measurement = sorted_out(weather[measured], held_measured, [PROVIDER, VALID_AT], TEMPERATURE_C, ISSUED_AT)
@@ -89,11 +89,6 @@ def _dated(found: Sorted, known_at: str, moment: pd.Timestamp) -> pd.DataFrame:
     """What to add: a correction became known now, whatever it is of."""
     corrected = found.corrected.assign(**{known_at: lambda rows: rows[known_at].where(rows[known_at] >= moment, moment)})
     return pd.concat([found.new, corrected])
-
-
-def _held_demand(station: Station, rows: pd.DataFrame) -> pd.DataFrame:
-    since = rows[TIMESTAMP].min() if len(rows) else None
-    return read(station.lake, DEMAND, newest_pin(station, DEMAND), since=since)
 
 
 def _held_weather(station: Station, rows: pd.DataFrame) -> pd.DataFrame:

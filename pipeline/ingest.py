@@ -24,6 +24,7 @@ from data.lake.appending import append
 from data.lake.contracts import keep_contract
 from data.lake.pins import NOTHING, Pin, pin_newest, pinned
 from data.lake.reading import read
+from data.lake.store import LOG
 from data.lake.tables import (
     DEMAND,
     FLAGGED,
@@ -101,7 +102,7 @@ def take_demand(station: Station, demand: pd.DataFrame) -> None:
     Raises DataError for an interval that is told otherwise and says that it was known at the same moment.
     """
     rows = demand.rename_axis(TIMESTAMP).reset_index().drop_duplicates()
-    known = _demand_known(station, rows)
+    known = demand_kept(station, rows)
     both = rows.merge(known, on=[TIMESTAMP, AVAILABLE_AT], suffixes=("", "_known"))
     other = both[(both[DEMAND_MW] != both[f"{DEMAND_MW}_known"]) & both[DEMAND_MW].notna()]
     other = pd.concat([other, rows[_keys(rows).duplicated()]])
@@ -237,7 +238,7 @@ def holds_readings(station: Station) -> bool:
     """Whether anything was ever acknowledged to have been taken in, or stands in the lake's folder."""
     with transaction(station.engine) as session:
         acknowledged = any(heads.acknowledged(session, table) != heads.NEVER for table in TABLES)
-    return acknowledged or any((station.readings / table.name).exists() for table in TABLES)
+    return acknowledged or any((station.readings / table.name / LOG).exists() for table in TABLES)
 
 
 def _no_readings(station: Station) -> UnavailableError:
@@ -283,8 +284,8 @@ def keep_rows(station: Station, table: LakeTable, rows: pd.DataFrame) -> Pin:
     return pin
 
 
-def _demand_known(station: Station, rows: pd.DataFrame) -> pd.DataFrame:
-    """What is kept of demand from the first of these rows on."""
+def demand_kept(station: Station, rows: pd.DataFrame) -> pd.DataFrame:
+    """What is kept of demand from the first of these rows on, in the order it became known."""
     first = rows[TIMESTAMP].min() if len(rows) else None
     return read(station.lake, DEMAND, newest_pin(station, DEMAND), since=first)
 

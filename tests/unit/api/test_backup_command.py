@@ -2,39 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import shutil
-import sys
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import pytest
 
-from api import cli
 from pipeline.serving import Serving
 from pipeline.station import open_station
 from security.backup_keys import BackupKeys
+from tests.unit.api.commands import Run, runner
 from tests.unit.api.small_station import settings_for
 from tests.unit.pipeline.small_backup import PASSPHRASE, hurry
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a command left: exit code, stdout, stderr."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
-
-
-Run = Callable[..., Outcome]
 
 
 @pytest.fixture
@@ -43,14 +22,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
     hurry(monkeypatch)
     monkeypatch.setenv("GRIDWARD_BACKUP_PASSPHRASE", PASSPHRASE.get_secret_value())
 
-    def invoke(*arguments: object) -> Outcome:
-        monkeypatch.setattr(sys, "argv", ["gridward", "backup", *map(str, arguments)])
-        with pytest.raises(SystemExit) as left:
-            cli.main()
-        captured = capsys.readouterr()
-        return Outcome(int(left.value.code or 0), captured.out, captured.err)
-
-    return invoke
+    return runner(monkeypatch, capsys, "backup")
 
 
 @pytest.fixture

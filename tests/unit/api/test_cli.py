@@ -1,13 +1,10 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 import shutil
 import socket
-import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +12,6 @@ import pandas as pd
 import pytest
 import uvicorn
 
-from api import cli
 from api.commands.backtest import ForecasterName
 from pipeline.backtest import FORECASTERS
 from pipeline.errors import PipelineError
@@ -23,37 +19,15 @@ from pipeline.ingest import load_readings
 from pipeline.registry import ModelRecord
 from pipeline.settings import Settings
 from pipeline.station import open_station
+from tests.unit.api.commands import Run, runner
 from tests.unit.api.small_station import LAST_DAY, demand_and_weather
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a command left: exit code, stdout, stderr."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
-
-
-Run = Callable[..., Outcome]
 
 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
     """`gridward …` in this process."""
 
-    def invoke(*arguments: str) -> Outcome:
-        monkeypatch.setattr(sys, "argv", ["gridward", *arguments])
-        with pytest.raises(SystemExit) as left:
-            cli.main()
-        captured = capsys.readouterr()
-        return Outcome(int(left.value.code or 0), captured.out, captured.err)
-
-    return invoke
+    return runner(monkeypatch, capsys)
 
 
 @pytest.fixture

@@ -4,47 +4,24 @@ from __future__ import annotations
 
 import json
 import shutil
-import sys
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from api import cli
 from benchmarks.station_state import state_of
 from pipeline.recovery import run as recovery_run
 from pipeline.recovery.report import report_path
+from tests.unit.api.commands import Run, runner
 from tests.unit.pipeline import small_recovery
 from tests.unit.pipeline.small_recovery import AT, LIAR, ONSET, opened
 
-
-@dataclass(frozen=True)
-class Outcome:
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
-
-
-Run = Callable[..., Outcome]
 OPTIONS = ("--provider", LIAR, "--since", ONSET)
 
 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    def invoke(*arguments: str) -> Outcome:
-        monkeypatch.setattr(sys, "argv", ["gridward", "recover", *arguments])
-        with pytest.raises(SystemExit) as left:
-            cli.main()
-        captured = capsys.readouterr()
-        return Outcome(int(left.value.code or 0), captured.out, captured.err)
-
-    return invoke
+    return runner(monkeypatch, capsys, "recover")
 
 
 @pytest.fixture(scope="module")

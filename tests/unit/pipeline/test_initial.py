@@ -17,8 +17,8 @@ from forecasting.errors import TooLittleHistory
 from pipeline import initial, registry
 from pipeline.database import transaction
 from pipeline.errors import PipelineError
-from pipeline.ingest import Readings, load_readings
-from pipeline.initial import build_embedded_station, build_station, register_providers
+from pipeline.ingest import Readings, flagged_values, load_readings
+from pipeline.initial import build_embedded_station, build_station, register_providers, require_fresh
 from pipeline.provider_standings import standings_at
 from pipeline.publish import open_model
 from pipeline.station import Station
@@ -64,6 +64,12 @@ def test_a_liar_in_ones_own_files_is_judged_before_the_first_training(empty_stat
     with transaction(empty_station.engine) as session:
         assert standings_at(session, END.to_pydatetime())[LIAR].to_state == "quarantined"
     assert list(open_model(empty_station, main.model_id).contract.excluded) == [LIAR]
+
+
+def test_a_look_at_a_station_without_readings_does_not_make_it_look_full(empty_station: Station, readings: Readings) -> None:
+    assert flagged_values(empty_station).empty
+    require_fresh(empty_station)
+    assert build(empty_station, short(readings, 120))[0].role == "main"
 
 
 def test_a_second_first_day_is_refused_and_changes_nothing(station: Station, readings: Readings) -> None:
