@@ -365,19 +365,26 @@ def test_files_beyond_the_stated_limits_are_refused(tmp_path: Path, monkeypatch:
         demand(tmp_path, GOOD)
 
 
-def test_three_years_of_five_minutes_are_read_in_under_three_seconds(tmp_path: Path) -> None:
+def test_three_years_of_five_minutes_cost_at_most_four_times_what_pandas_takes_to_parse_them(tmp_path: Path) -> None:
     path = tmp_path / "d.csv"
     index = pd.date_range("2012-01-01", periods=3 * 105_216, freq="5min", tz="UTC")
     text = pd.DataFrame({"timestamp": index.strftime("%Y-%m-%dT%H:%M:%SZ"), "demand_mw": np.arange(len(index)) / 8})
     text.to_csv(path, index=False)
 
-    def seconds() -> float:
+    def parse() -> None:
+        frame = pd.read_csv(path, dtype=str)
+        pd.to_datetime(frame["timestamp"], utc=True)
+        pd.to_numeric(frame["demand_mw"])
+
+    def ratio() -> float:
         started = time.process_time()
         assert len(read_demand(path).frame) == len(index)
-        return time.process_time() - started
+        read = time.process_time()
+        parse()
+        return (read - started) / (time.process_time() - read)
 
-    # A busy machine only ever adds to it.
-    assert any(seconds() < 3 for _ in range(3))
+    # A ratio, since a machine may be busy and slow; the best of three, since it may be so for one half only.
+    assert min(ratio() for _ in range(3)) < 4
 
 
 # Histories, in which a value may be the attack itself
