@@ -17,7 +17,7 @@ export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test check bench bench-trust bench-recovery lock clean
+.PHONY: help setup demo serve test check sbom audit verify-install release bench bench-trust bench-recovery bench-artifacts fuzz lock clean
 
 help: ## list these commands
 	@grep -hE '^[a-z-]+:.*?## ' $(MAKEFILE_LIST) | awk 'BEGIN {FS = ":.*?## "} {printf "  make %-14s %s\n", $$1, $$2}'
@@ -34,12 +34,34 @@ serve: $(RUN_READY) ## train on the embedded data if nothing is there yet, then 
 test: $(DEV_READY) ## run every test
 	$(BIN)/python -m pytest -n 2 -q
 
-check: $(DEV_READY) ## format, lint, types, import contracts, tests with branch coverage >= 90 %
+check: $(DEV_READY) ## format, lint, types, import contracts, secrets, image, workflows, tests with branch coverage >= 90 %
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/mypy .ci/*.py
 	$(BIN)/lint-imports
+	$(BIN)/python .ci/find_secrets.py
+	$(BIN)/python .ci/containerfile.py Containerfile
+	$(BIN)/zizmor --offline --no-progress --persona auditor .github/workflows
 	$(BIN)/python -m pytest -n 2 -q --cov --cov-branch --cov-report=term
+
+sbom: $(DEV_READY) ## write what the run-time environment is made of, as CycloneDX, to var/sbom.cdx.json
+	@mkdir -p var
+	env -u SOURCE_DATE_EPOCH PYTHONWARNINGS=ignore::UserWarning $(BIN)/cyclonedx-py requirements requirements/run.txt \
+		--pyproject pyproject.toml --output-reproducible --short-PURLs -o var/sbom.cdx.json
+
+audit: $(DEV_READY) ## ask for known vulnerabilities; "not run" where nobody answers, a failure with RELEASE=1
+	$(BIN)/python .ci/advisories.py $(if $(RELEASE),--release) requirements/run.txt
+
+verify-install: $(DEV_READY) ## download the pinned wheels and hold every installed file against them
+	@mkdir -p var
+	$(BIN)/python -m pip download --quiet --disable-pip-version-check --require-hashes --only-binary :all: --no-deps \
+		-d var/wheels -r requirements/dev.txt
+	$(BIN)/gridward verify-install --requirements requirements/dev.txt --wheels var/wheels
+
+OUT ?= var/release
+release: $(DEV_READY) ## build the commit twice, compare, sign in OUT (KEY=file.pem; without, with a key of no worth)
+	$(BIN)/python .ci/release.py build --out $(OUT) $(if $(KEY),--key $(KEY))
 
 bench: $(RUN_READY) $(PEERS_READY) ## print every figure the README quotes, and the peers' beside them
 	$(BIN)/python -m benchmarks.accuracy
@@ -55,14 +77,24 @@ bench-recovery: $(RUN_READY) ## print what recovery, audit, certificate, kill -9
 	$(BIN)/python -m benchmarks.kills
 	$(BIN)/python -m benchmarks.lake
 
+bench-artifacts: $(RUN_READY) ## print what loading, swaps, accidents and kills of a release come to, against their bars (10 minutes)
+	$(BIN)/python -m benchmarks.artifacts
+	$(BIN)/python -m benchmarks.releases
+
+fuzz: $(RUN_READY) ## spoil 5,000 bundles before a running server, and 2,000 model texts without signatures (20 minutes)
+	$(BIN)/python -m benchmarks.fuzz_bundles
+	$(BIN)/python -m benchmarks.fuzz_model_text
+
 lock: $(DEV_READY) ## pin the requirements anew, with hashes and without any index address
-	$(BIN)/python -m pip install --quiet uv
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate \
+	@# The tool that pins is not pinned: it stays out of the environment that is verified.
+	$(PYTHON) -m venv --clear var/lock
+	var/lock/bin/python -m pip install --quiet --disable-pip-version-check uv
+	var/lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate \
 		--custom-compile-command "make lock" pyproject.toml requirements/build.in -o requirements/run.txt
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate \
+	var/lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate \
 		--custom-compile-command "make lock" pyproject.toml requirements/build.in --group dev -c requirements/run.txt \
 		-o requirements/dev.txt
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate \
+	var/lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate \
 		--custom-compile-command "make lock" requirements/peers.in -o requirements/peers.txt
 
 clean: ## remove the virtual environments and everything that was produced

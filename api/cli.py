@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from api.commands import (
+    attest,
     audit,
     audit_data,
     backtest,
@@ -16,11 +17,14 @@ from api.commands import (
     case_study,
     fuse,
     ingest,
+    keys,
     recover,
+    registry,
     service,
     snapshots,
     station,
     train,
+    verify_install,
 )
 from security.errors import GridwardError
 
@@ -36,6 +40,9 @@ app = typer.Typer(
 snapshot_app = typer.Typer(no_args_is_help=True, help="Frozen training sets.")
 audit_app = typer.Typer(no_args_is_help=True, help="The log of who did what.")
 backup_app = typer.Typer(no_args_is_help=True, help="The station in another folder, encrypted and signed.")
+attest_app = typer.Typer(no_args_is_help=True, help="What is signed about a model.")
+keys_app = typer.Typer(no_args_is_help=True, help="The station's secret keys.")
+registry_app = typer.Typer(no_args_is_help=True, help="Which model runs, and who decides it.")
 trace_app = typer.Typer(no_args_is_help=True, help="From a source to everything it touched, and back.")
 
 for _command in (
@@ -57,6 +64,8 @@ for _command in (
 ):
     app.command()(_command)
 app.command("audit-data")(audit_data.audit_snapshot)
+app.command("operator-key")(registry.operator_key)
+app.command("verify-install")(verify_install.verify_install)
 snapshot_app.command("list")(snapshots.list_snapshots)
 snapshot_app.command("verify")(snapshots.verify)
 snapshot_app.command("restore")(snapshots.restore)
@@ -65,12 +74,28 @@ backup_app.command("verify")(backup.verify)
 backup_app.command("restore")(backup.restore)
 backup_app.command("list")(backup.list_backups)
 backup_app.command("prune")(backup.prune)
+attest_app.command("show")(attest.show)
+attest_app.command("verify")(attest.verify)
+keys_app.command("status")(keys.status)
+keys_app.command("protect")(keys.protect)
+keys_app.command("rotate")(keys.rotate)
+registry_app.command("list")(registry.list_releases)
+registry_app.command("approve")(registry.approve)
+registry_app.command("promote")(registry.promote)
+registry_app.command("retire")(registry.retire)
+registry_app.command("revoke")(registry.revoke)
+registry_app.command("rotate-root")(registry.rotate_root)
+registry_app.command("refresh")(registry.refresh)
+registry_app.command("found-again")(registry.found_again)
 audit_app.command("verify")(audit.verify)
 trace_app.command("provider")(audit.trace_provider)
 trace_app.command("forecast")(audit.trace_forecast)
 trace_app.command("delivery")(audit.trace_delivery)
 app.add_typer(snapshot_app, name="snapshot")
 app.add_typer(backup_app, name="backup")
+app.add_typer(attest_app, name="attest")
+app.add_typer(keys_app, name="keys")
+app.add_typer(registry_app, name="registry")
 app.add_typer(audit_app, name="audit")
 app.add_typer(trace_app, name="trace")
 

@@ -20,6 +20,7 @@ import time
 import traceback
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
@@ -38,9 +39,9 @@ from pipeline.backup.create import create
 from pipeline.backup.verify import Trust, verify
 from pipeline.database import transaction
 from pipeline.ingest import Readings, load_readings, set_utility, take_demand, take_weather
-from pipeline.publish import open_model
 from pipeline.recovery.plan import RecoveryRequest
 from pipeline.recovery.run import recover
+from pipeline.releases import follow_releases, open_released
 from pipeline.settings import Settings
 from pipeline.station import Station, open_station
 from pipeline.train import TrainingOrder, train
@@ -197,7 +198,7 @@ def look_at_snapshots(place: Place) -> int:
     """Raises for one that does not verify; lost: acknowledged snapshots or models that are not there."""
     station = place.station()
     with transaction(station.engine) as session:
-        trusted, active = trusted_keys(session, "snapshot"), registry.active(session).model_id
+        trusted = trusted_keys(session, "snapshot")
         known = {entry.model_id for entry in registry.listing(session)}
     for folder in station.snapshots.iterdir():
         if not folder.name.startswith("."):
@@ -205,7 +206,7 @@ def look_at_snapshots(place: Place) -> int:
             require_sources(found, station.lake, trusted)
             if not pins_of(found).keys() == TABLES_BY_NAME.keys():
                 raise ValueError(f"snapshot {folder.name} names no lake")
-    open_model(station, active)
+    open_released(station, follow_releases(station, datetime.now(UTC))["main"])
     promised = [word.split(":") for word in place.words()]
     return sum(not (station.snapshots / name).exists() or model not in known for name, model in promised)
 

@@ -26,14 +26,17 @@ def state_of(station: Station) -> dict[str, Any]:
     with transaction(station.engine) as session:
         entries = verify_log(session, read_heads(station.audit_heads, trusted_keys(session, "audit")))
         acts = Counter(f"{entry.action} {entry.subject}" for entry in session.exec(select(AuditEntry)))
+        # Killed before a release is published, the operators are asked again, and what they say is noted again.
+        approved = sorted(act for act in acts if act.startswith("model.approved "))
         return {
             "models": sorted((m.model_id, m.role, m.state, m.snapshot_id, m.weather_policy) for m in listing(session)),
             "standings": [(e.provider, e.at, e.from_state, e.to_state, e.onset, e.reason) for e in all_events(session)],
             "keys": sorted((k.owner, k.key_id, k.state) for k in session.exec(select(KeyRecord)) if k.purpose == "provider"),
             "snapshots": sorted((s.snapshot_id, s.as_of, s.sources) for s in session.exec(select(SnapshotRecord))),
             "recoveries": _recoveries(session),
-            "acts": dict(sorted(acts.items())),
-            "entries": entries,
+            "acts": {act: times for act, times in sorted(acts.items()) if act not in approved},
+            "approved": approved,
+            "entries": entries - sum(acts[act] for act in approved),
             "folders": sorted(
                 f"{folder.name}/{item.name}"
                 for folder in (station.snapshots, station.models, station.home / "recoveries")

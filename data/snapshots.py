@@ -32,12 +32,15 @@ KIND = "training-snapshot"
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A verified snapshot. training, readings: as in the module's text; facts: what the manifest says of them."""
+    """A verified snapshot. training, readings: as in the module's text; facts: what the manifest says of them; digest:
+    SHA-256 of the manifest's statement, in hex, whose beginning is the id; empty for one that was never frozen.
+    """
 
     snapshot_id: str
     training: pd.DataFrame
     readings: pd.DataFrame
     facts: Mapping[str, Any]
+    digest: str = ""
 
 
 def freeze(
@@ -51,11 +54,11 @@ def freeze(
         _write(draft / "training.parquet", training)
         _write(draft / "readings.parquet", readings)
         manifest = seal_folder(draft, KIND, facts, signer)
-        snapshot_id = _name(manifest)
-        final = store / snapshot_id
+        digest = _digest(manifest)
+        final = store / _name(digest)
         if not final.exists():
             draft.rename(final)
-    return Snapshot(snapshot_id, training, readings, facts)
+    return Snapshot(_name(digest), training, readings, facts, digest)
 
 
 def restore(store: Path, snapshot_id: str, trusted: Mapping[str, PublicKey]) -> Snapshot:
@@ -66,14 +69,15 @@ def restore(store: Path, snapshot_id: str, trusted: Mapping[str, PublicKey]) -> 
     """
     folder = store / snapshot_id
     manifest = open_folder(folder, KIND, trusted)
-    if _name(manifest) != snapshot_id:
+    digest = _digest(manifest)
+    if _name(digest) != snapshot_id:
         # Every signed snapshot verifies for ever; the name binds which one was asked for (rollback, AML.T0020).
-        raise ContentChanged(f"snapshot {_name(manifest)} stands here", where=str(folder), mend="restore it from a backup")
+        raise ContentChanged(f"snapshot {_name(digest)} stands here", where=str(folder), mend="restore it from a backup")
     frames = [
         pd.read_parquet(io.BytesIO(read_checked(folder, manifest, f"{name}.parquet"))) for name in ("training", "readings")
     ]
     training, readings = (frame.set_index(TIMESTAMP) for frame in frames)
-    return Snapshot(snapshot_id, training, readings, manifest.predicate)
+    return Snapshot(snapshot_id, training, readings, manifest.predicate, digest)
 
 
 def pins_of(snapshot: Snapshot) -> dict[str, Pin]:
@@ -89,8 +93,12 @@ def require_sources(snapshot: Snapshot, lake: Lake, trusted: Mapping[str, Public
         require_pin(lake, TABLES_BY_NAME[table], pin, trusted)
 
 
-def _name(manifest: Manifest) -> str:
-    return hashlib.sha256(manifest.to_bytes()).hexdigest()[:16]
+def _digest(manifest: Manifest) -> str:
+    return hashlib.sha256(manifest.to_bytes()).hexdigest()
+
+
+def _name(digest: str) -> str:
+    return digest[:16]
 
 
 def _write(path: Path, frame: pd.DataFrame) -> None:

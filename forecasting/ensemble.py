@@ -110,13 +110,14 @@ class EnsembleForecaster:
     def fit(self, history: pd.DataFrame, utility: Utility) -> Self:
         """Learn from the last three years of `history`. Raises TooLittleHistory below 49 days with demand and features."""
         history = history.loc[history.index[-1] - LONGEST_HISTORY :]
-        table, demand_mw = _training_days(history, utility)
+        table, demand_mw = training_days(history, utility)
         self.utility_ = utility
         self.scale_mw_ = float(np.std(demand_mw)) or 1.0
         self.usual_mw_ = float(np.mean(demand_mw))
         table = table.in_units_of(self.scale_mw_)
         drawn = (demand_mw - table.level_mw[:, None]) / self.scale_mw_
-        lesson = Lesson(table, self._as_served(history, table), drawn, _folds(table.days), self.seed)
+        table_served, self.correction_ = as_served(history, table, utility, self.seed)
+        lesson = Lesson(table, table_served, drawn, folds(table.days), self.seed)
         members = [MEMBERS[name]() for name in self.member_names]
         honest = [member.fit(lesson) for member in members]
         core = [number for number, name in enumerate(self.member_names) if name in CORE]
@@ -166,26 +167,6 @@ class EnsembleForecaster:
         trend = np.full(len(base), asked.level_mw - self.usual_mw_)
         columns = [base * self.scale_mw_ + self.usual_mw_, trend, *(by_driver[driver] * self.scale_mw_ for driver in Driver)]
         return by_interval(day, np.column_stack(columns), EXPLAINED_COLUMNS, self.utility_)
-
-    def _as_served(self, history: pd.DataFrame, table: DayTable) -> DayTable | None:
-        """The training days with temperatures as good as they will be served; None when that is not known.
-
-        Learns correction_: what to make of a forecast temperature.
-        """
-        self.correction_: WeatherCorrection | None = None
-        error = WeatherError.learn(history, self.utility_)
-        if error is None:
-            return None
-        replays = [error.replay(table.days, self.utility_, self.seed + number) for number in range(REPLAYS)]
-        forecasts = [day_table.temperature_paths(history, self.utility_, table.days, error_c) for error_c in replays]
-        self.correction_ = WeatherCorrection.learn(
-            table.days * REPLAYS, np.concatenate(forecasts), np.concatenate(replays), self.utility_
-        )
-        error_c, forecast_c = replays[0], forecasts[0]
-        left_c = error_c
-        if self.correction_ is not None:
-            left_c = error_c + self.correction_.of(table.days, forecast_c, self.utility_)
-        return day_table.build(history, self.utility_, list(table.days), left_c).in_units_of(self.scale_mw_)
 
     def _asked(self, known: pd.DataFrame, day: date) -> Asked:
         """What the members say of the day, and what they achieved on the days before it."""
@@ -271,8 +252,25 @@ def forecaster_named(name: str, seed: int) -> EnsembleForecaster:
     return EnsembleForecaster(name, tuple(MEMBERS) if name == ENSEMBLE else (name,), seed)
 
 
-def _training_days(history: pd.DataFrame, utility: Utility) -> tuple[DayTable, Array]:
-    """Features and demand [MW] of every day whose demand is known whole."""
+def as_served(
+    history: pd.DataFrame, table: DayTable, utility: Utility, seed: int
+) -> tuple[DayTable | None, WeatherCorrection | None]:
+    """The training days of `table` with temperatures as good as they will be served, in its units, and what to make of a
+    forecast temperature; None where nothing is known of that.
+    """
+    error = WeatherError.learn(history, utility)
+    if error is None:
+        return None, None
+    replays = [error.replay(table.days, utility, seed + number) for number in range(REPLAYS)]
+    forecasts = [day_table.temperature_paths(history, utility, table.days, error_c) for error_c in replays]
+    correction = WeatherCorrection.learn(table.days * REPLAYS, np.concatenate(forecasts), np.concatenate(replays), utility)
+    error_c, forecast_c = replays[0], forecasts[0]
+    left_c = error_c if correction is None else error_c + correction.of(table.days, forecast_c, utility)
+    return day_table.build(history, utility, list(table.days), left_c).in_units_of(table.scale_mw), correction
+
+
+def training_days(history: pd.DataFrame, utility: Utility) -> tuple[DayTable, Array]:
+    """Features and demand [MW] of every day whose demand is known whole. Raises TooLittleHistory below 49 of them."""
     table = day_table.build(history, utility)
     folded = fold_demand(history, utility, table.days)
     demand_mw = bridged(folded.ravel(), BRIDGED_HOURS * utility.steps_per_day // 24).reshape(folded.shape)
@@ -283,7 +281,7 @@ def _training_days(history: pd.DataFrame, utility: Utility) -> tuple[DayTable, A
     return table.at(np.flatnonzero(usable)), demand_mw[usable]
 
 
-def _folds(days: tuple[date, ...]) -> Integers:
+def folds(days: tuple[date, ...]) -> Integers:
     """Four weeks are a fold; with little history, a quarter of it."""
     since_first = np.array([(day - days[0]).days for day in days], dtype=np.int64)
     length = min(FOLD_DAYS, max(1, int(since_first[-1] + 1) // 4))

@@ -43,8 +43,8 @@ class LightGBMMember:
         self.line_ = LinearMember()
         line = self.line_.fit(lesson)
         left_over = lesson.target - line.served
-        rows = _rows(lesson.table)
-        rows_served = rows if lesson.served is None else _rows(lesson.served)
+        rows = rows_of(lesson.table)
+        rows_served = rows if lesson.served is None else rows_of(lesson.served)
         settings: dict[str, Any] = {**BOOSTING, "seed": lesson.seed}
         # Bins are made once for all three fits: which bin a value falls in tells nothing of the target.
         binned = lgb.Dataset(rows_served, left_over.ravel(), params=settings, free_raw_data=False).construct()
@@ -65,12 +65,12 @@ class LightGBMMember:
 
     def predict(self, table: DayTable) -> Array:
         """See Member."""
-        answer = np.asarray(self.booster_.predict(_rows(table), num_threads=1), dtype=np.float64)
+        answer = np.asarray(self.booster_.predict(rows_of(table), num_threads=1), dtype=np.float64)
         return self.line_.predict(table) + answer.reshape(len(table.days), table.slots)
 
     def explain(self, table: DayTable) -> Explained:
         """See Member: TreeSHAP (Lundberg et al. 2020), as LightGBM computes it."""
-        parts = np.asarray(self.booster_.predict(_rows(table), pred_contrib=True, num_threads=1), dtype=np.float64)
+        parts = np.asarray(self.booster_.predict(rows_of(table), pred_contrib=True, num_threads=1), dtype=np.float64)
         shape = (len(table.days), table.slots)
         line = self.line_.explain(table)
         of_column = [*table.drivers.values(), Driver.CALENDAR]
@@ -83,7 +83,7 @@ def _of_driver(parts: Array, of_column: list[Driver], driver: Driver) -> Array:
     return total
 
 
-def _rows(table: DayTable) -> Single:
+def rows_of(table: DayTable) -> Single:
     """One row an interval: every feature, then the time of day; single precision halves the memory."""
     time_of_day = np.tile(np.arange(table.slots, dtype=np.float64), len(table.days))
     rows = np.empty((len(time_of_day), len(table.columns) + 1), dtype=np.float32)

@@ -1,7 +1,7 @@
 """Fitted forecasters as data: LightGBM text, Prophet JSON, our own JSON; never an executable format (AML.T0018, ML06).
 
 `dump` and `load` deal in bytes only; reading, signing and verifying files is the pipeline's business, and it verifies
-before it calls `load`: LightGBM's parser aborts the process on many malformed texts.
+before it calls `load`. LightGBM's parser aborts the process on many malformed texts: each passes `lightgbm_text` first.
 """
 
 from __future__ import annotations
@@ -24,19 +24,24 @@ from forecasting.kernel_features import Block
 from forecasting.kernel_learning import Kernel
 from forecasting.kernel_member import BlockModel, KernelMember
 from forecasting.lightgbm_member import LightGBMMember
+from forecasting.lightgbm_text import BOOSTER, open_booster
+from forecasting.linear_files import correction_from_json, correction_to_json, linear_from_json, linear_to_json
 from forecasting.linear_member import LinearMember
 from forecasting.member import Member
+from forecasting.model_json import FORMAT_VERSION, MODEL_JSON, validate_model_json
 from forecasting.prophet_forecaster import ProphetForecaster, quiet
+from forecasting.prophet_json import PROPHET_JSON, validate_prophet_json
+from forecasting.quantile_files import (
+    BOOSTERS,
+    quantile_trees_from_files,
+    quantile_trees_to_json,
+    quantile_trees_to_texts,
+)
+from forecasting.quantile_trees import QuantileTreesForecaster
 from forecasting.recent import Achieved
 from forecasting.spread import Spread
-from forecasting.weather_correction import WeatherCorrection
 
-FORMAT_VERSION = 2
-MODEL_JSON = "model.json"
-BOOSTER = "booster.txt"
-PROPHET_JSON = "prophet.json"
-
-Restorable = EnsembleForecaster | ProphetForecaster | CertifiedForecaster
+Restorable = EnsembleForecaster | ProphetForecaster | CertifiedForecaster | QuantileTreesForecaster
 Content = Mapping[str, Any]
 
 
@@ -50,6 +55,8 @@ def dump(forecaster: Restorable) -> dict[str, bytes]:
     }
     if isinstance(forecaster, CertifiedForecaster):
         return {MODEL_JSON: _json(content | certified_to_json(forecaster))}
+    if isinstance(forecaster, QuantileTreesForecaster):
+        return {MODEL_JSON: _json(content | quantile_trees_to_json(forecaster)), **quantile_trees_to_texts(forecaster)}
     if isinstance(forecaster, ProphetForecaster):
         with quiet():
             from prophet.serialize import model_to_json  # noqa: PLC0415 (slow to import, rarely needed)
@@ -67,7 +74,7 @@ def dump(forecaster: Restorable) -> dict[str, bytes]:
         "usual_error": forecaster.usual_error_.tolist(),
         "share": forecaster.share_,
         "sharper": forecaster.sharper_,
-        "correction": _dump_correction(forecaster.correction_),
+        "correction": correction_to_json(forecaster.correction_),
         "spread": {
             "bounds": list(forecaster.spread_.bounds) if np.isfinite(forecaster.spread_.bounds).all() else None,
             "usual": packed(forecaster.spread_.usual),
@@ -91,21 +98,36 @@ def dump(forecaster: Restorable) -> dict[str, bytes]:
 
 
 def load(files: Mapping[str, bytes]) -> Restorable:
-    """The forecaster that `dump` wrote. Give it verified bytes only. Raises ModelFileRefused."""
+    """The forecaster that `dump` wrote. Give it verified bytes only; each file is validated before it is parsed.
+
+    Raises ModelFileRefused.
+    """
     try:
+        validate_model_json(files[MODEL_JSON])
         content = json.loads(files[MODEL_JSON])
-        if content["format"] != FORMAT_VERSION:
-            raise ModelFileRefused(f"format {content['format']} is not known", part=MODEL_JSON)
         if content["forecaster"] == ProphetForecaster.name:
+            _require_files(files, MODEL_JSON, PROPHET_JSON)
             return _load_prophet(content, files)
         if content["forecaster"] == CertifiedForecaster.name:
+            _require_files(files, MODEL_JSON)
             return certified_from_json(content)
+        if content["forecaster"] == QuantileTreesForecaster.name:
+            _require_files(files, MODEL_JSON, *BOOSTERS)
+            return quantile_trees_from_files(content, files)
         return _load_ensemble(content, files)
     except (AttributeError, KeyError, TypeError, ValueError, UnusableModels, lgb.basic.LightGBMError) as error:
         raise ModelFileRefused(f"not a model of format {FORMAT_VERSION}: {error}", part=MODEL_JSON) from error
 
 
+def _require_files(files: Mapping[str, bytes], *names: str) -> None:
+    wrong = sorted(files.keys() ^ set(names))
+    if wrong:
+        problem = "no file of this model" if wrong[0] in files else "the file is missing"
+        raise ModelFileRefused(problem, part=wrong[0])
+
+
 def _load_prophet(content: Content, files: Mapping[str, bytes]) -> ProphetForecaster:
+    validate_prophet_json(files[PROPHET_JSON])
     forecaster = ProphetForecaster(seed=int(content["seed"]))
     forecaster.utility_ = utility_from_json(content["utility"])
     with quiet():
@@ -118,17 +140,19 @@ def _load_prophet(content: Content, files: Mapping[str, bytes]) -> ProphetForeca
 
 def _load_ensemble(content: Content, files: Mapping[str, bytes]) -> EnsembleForecaster:
     names = tuple(content["order"])
+    loaders = [_LOADERS[name] for name in names]
+    _require_files(files, MODEL_JSON, *([BOOSTER] if _load_lightgbm in loaders else []))
     forecaster = EnsembleForecaster(str(content["forecaster"]), names, seed=int(content["seed"]))
     forecaster.utility_ = utility_from_json(content["utility"])
     forecaster.names_ = names
-    forecaster.members_ = tuple(_LOADERS[name](content["members"][name], files) for name in names)
+    forecaster.members_ = tuple(loader(content["members"][name], files) for name, loader in zip(names, loaders, strict=True))
     forecaster.scale_mw_ = float(content["scale_mw"])
     forecaster.usual_mw_ = float(content["usual_mw"])
     forecaster.weights_ = array(content["weights"])
     forecaster.usual_error_ = array(content["usual_error"])
     forecaster.share_ = float(content["share"])
     forecaster.sharper_ = float(content["sharper"])
-    forecaster.correction_ = _load_correction(content["correction"])
+    forecaster.correction_ = correction_from_json(content["correction"])
     forecaster.usual_uncertainty_c_ = float(content.get("usual_uncertainty_c", "nan"))
     spread = content["spread"]
     unknown = (float("nan"),) * 3
@@ -144,32 +168,16 @@ def _load_ensemble(content: Content, files: Mapping[str, bytes]) -> EnsembleFore
     return forecaster
 
 
-def _dump_correction(correction: WeatherCorrection | None) -> dict[str, Any] | None:
-    if correction is None:
-        return None
-    return {
-        "centre": packed(correction.centre),
-        "spread": packed(correction.spread),
-        "coefficients": packed(correction.coefficients),
-    }
-
-
-def _load_correction(content: Content | None) -> WeatherCorrection | None:
-    if content is None:
-        return None
-    return WeatherCorrection(array(content["centre"]), array(content["spread"]), array(content["coefficients"]))
-
-
 def _dump_member(member: Member) -> dict[str, Any]:
     if isinstance(member, LinearMember):
-        return _dump_linear(member)
+        return linear_to_json(member)
     if isinstance(member, LightGBMMember):
-        return {"line": _dump_linear(member.line_)}
+        return {"line": linear_to_json(member.line_)}
     if isinstance(member, KernelMember):
         return _dump_kernel(member)
     if isinstance(member, DepartureMember):
         return {
-            "line": _dump_linear(member.line_),
+            "line": linear_to_json(member.line_),
             "kernel": _dump_kernel(member.kernel_),
             "rest": _dump_kernel(member.rest_),
             "usual": member.usual_,
@@ -178,16 +186,6 @@ def _dump_member(member: Member) -> dict[str, Any]:
             "said": packed(np.stack(list(member.said_.values()))),
         }
     raise TypeError(f"no file format for {type(member).__name__}")
-
-
-def _dump_linear(member: LinearMember) -> dict[str, Any]:
-    return {
-        "columns": list(member.columns_),
-        "knots": {name: list(values) for name, values in member.knots_.items()},
-        "centre": packed(member.centre_),
-        "spread": packed(member.spread_),
-        "coefficients": packed(member.coefficients_),
-    }
 
 
 def _dump_kernel(member: KernelMember) -> dict[str, Any]:
@@ -215,13 +213,7 @@ def _dump_kernel(member: KernelMember) -> dict[str, Any]:
 
 
 def _load_linear(content: Content, _files: Mapping[str, bytes]) -> LinearMember:
-    member = LinearMember()
-    member.columns_ = tuple(content["columns"])
-    member.knots_ = {name: tuple(float(knot) for knot in values) for name, values in content["knots"].items()}
-    member.centre_ = array(content["centre"])
-    member.spread_ = array(content["spread"])
-    member.coefficients_ = array(content["coefficients"])
-    return member
+    return linear_from_json(content)
 
 
 def _load_kernel(content: Content, _files: Mapping[str, bytes]) -> KernelMember:
@@ -252,7 +244,7 @@ def _load_block(kernel: Kernel, content: Content) -> BlockModel:
 
 def _load_departure(content: Content, files: Mapping[str, bytes]) -> DepartureMember:
     member = DepartureMember()
-    member.line_ = _load_linear(content["line"], files)
+    member.line_ = linear_from_json(content["line"])
     member.kernel_ = _load_kernel(content["kernel"], files)
     member.rest_ = _load_kernel(content["rest"], files)
     member.usual_ = float(content["usual"])
@@ -265,8 +257,8 @@ def _load_departure(content: Content, files: Mapping[str, bytes]) -> DepartureMe
 
 def _load_lightgbm(content: Content, files: Mapping[str, bytes]) -> LightGBMMember:
     member = LightGBMMember()
-    member.line_ = _load_linear(content["line"], files)
-    member.booster_ = lgb.Booster(model_str=files[BOOSTER].decode())
+    member.line_ = linear_from_json(content["line"])
+    member.booster_ = open_booster(files[BOOSTER], features=len(member.line_.columns_) + 1)
     return member
 
 

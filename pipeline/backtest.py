@@ -44,6 +44,7 @@ from forecasting.errors import TooLittleHistory
 from forecasting.forecaster import FORECAST_MW, QUANTILE_COLUMNS, Forecaster
 from forecasting.metrics import score
 from forecasting.prophet_forecaster import ProphetForecaster
+from forecasting.quantile_trees import QUANTILE_TREES, QuantileTreesForecaster
 from pipeline.backtest_weather import forecasts_as_issued, fused_temperature, temperatures_by_day
 from pipeline.errors import PipelineError
 from pipeline.side_by_side import in_processes
@@ -58,6 +59,7 @@ FORECASTERS: Mapping[str, Callable[[int], Forecaster]] = {
     ProphetForecaster.name: ProphetForecaster,
     SeasonalNaive.name: lambda _seed: SeasonalNaive(),
     CERTIFIED: lambda seed: CertifiedForecaster(seed=seed),
+    QUANTILE_TREES: lambda seed: QuantileTreesForecaster(seed=seed),
 }
 # How many malicious weeks a backtest's certificate is for.
 ACTUAL_MW = "actual_mw"

@@ -12,6 +12,7 @@ from sqlmodel import Session, SQLModel, create_engine
 # Imported so that their tables are known when the schema is made.
 from data import provenance, quarantine  # noqa: F401
 from data.lake import heads  # noqa: F401
+from pipeline import release_pins  # noqa: F401
 from pipeline.errors import DatabaseOutdated
 from pipeline.recovery import journal  # noqa: F401
 from security import audit_log, keyring  # noqa: F401

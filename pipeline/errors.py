@@ -47,15 +47,37 @@ class StandingKept(PipelineError):
         super().__init__(problem, where=f"provider {provider}, {state}", mend=mend)
 
 
-class BundleSwapped(IntegrityError):
-    """A validly signed bundle stands where another one should: `model_id`."""
+class TrialFailed(IntegrityError):
+    """A bundle did not survive its trial in a process of its own: `why`."""
 
-    def __init__(self, model_id: str) -> None:
-        self.model_id = model_id
+    def __init__(self, why: str) -> None:
+        self.why = why
         super().__init__(
-            "this bundle is not the one that was registered",
+            f"the bundle failed its trial: {why}",
+            mend="restore the bundle, or train a new model; the model in service stays",
+        )
+
+
+class AttestationRefused(IntegrityError):
+    """A statement about a bundle does not hold: `why`, `where`."""
+
+    def __init__(self, why: str, *, where: str) -> None:
+        self.why = why
+        super().__init__(why, where=where, mend="restore the bundle from a trusted copy, or train a new model")
+
+
+class ModelWaits(PipelineError):
+    """A model waits for operators: `model_id`, `signed_by`, `needed`."""
+
+    exit_code = 6
+
+    def __init__(self, model_id: str, signed_by: tuple[str, ...], needed: int) -> None:
+        self.model_id, self.signed_by, self.needed = model_id, signed_by, needed
+        so_far = ", ".join(signed_by) or "nobody"
+        super().__init__(
+            f"waits for {needed} operators, approved by {so_far}",
             where=f"model {model_id}",
-            mend="restore the bundle, or train a new model",
+            mend=f"`gridward registry approve {model_id}` by each of them, then `gridward registry promote {model_id}`",
         )
 
 

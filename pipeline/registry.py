@@ -1,4 +1,8 @@
-"""Which model may run: candidate → active → retired or revoked. Never back to active without a new publication."""
+"""The operational view of the models: candidate → active → retired or revoked, with what is known of each.
+
+What may run is decided by the releases (`pipeline.releases`); this table follows them. A retired model comes back to active
+only as a newly approved release, a revoked one never.
+"""
 
 from __future__ import annotations
 
@@ -40,12 +44,18 @@ def enter(session: Session, record: ModelRecord) -> None:
     session.flush()
 
 
-def activate(session: Session, model_id: str) -> ModelRecord:
-    """Make a candidate the active model of its role; the one before is retired. Raises PipelineError for other states."""
+def require_releasable(session: Session, model_id: str) -> ModelRecord:
+    """The record of a model that may be put in service. Raises PipelineError for an unknown or a revoked one."""
     record = session.get(ModelRecord, model_id)
-    if record is None or record.state not in (CANDIDATE, ACTIVE):
+    if record is None or record.state == REVOKED:
         state = "unknown" if record is None else record.state
         raise PipelineError(f"model {model_id} is {state}, not a candidate", where="registry", mend="publish a new model")
+    return record
+
+
+def activate(session: Session, model_id: str) -> ModelRecord:
+    """Make a released model the active one of its role; the one before is retired. Raises as `require_releasable`."""
+    record = require_releasable(session, model_id)
     for other in session.exec(select(ModelRecord).where(ModelRecord.role == record.role, ModelRecord.state == ACTIVE)):
         other.state = RETIRED
         session.add(other)
@@ -69,6 +79,17 @@ def revoke(session: Session, model_ids: list[str]) -> list[str]:
             withdrawn.append(model_id)
     session.flush()
     return withdrawn
+
+
+def withdraw(session: Session, model_id: str, state: str) -> ModelRecord:
+    """Retire or revoke a model that is not in service. Raises PipelineError for one that is, or as `require_releasable`."""
+    record = require_releasable(session, model_id)
+    if record.state == ACTIVE:
+        raise PipelineError(f"model {model_id} is in service", where="registry", mend="promote another one in its place")
+    record.state = state
+    session.add(record)
+    session.flush()
+    return record
 
 
 def active(session: Session, role: str = "main") -> ModelRecord:

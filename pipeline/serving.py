@@ -18,11 +18,13 @@ from pipeline.errors import NoActiveModel
 from pipeline.ingest import Readings, load_readings
 from pipeline.predict import DayForecast, forecast_day, record
 from pipeline.provider_standings import StandingEvent, exclusions_at, standings_at
-from pipeline.publish import OpenedModel, open_model
+from pipeline.publish import OpenedModel
 from pipeline.readmit import readmit, trust_again
 from pipeline.recover import Revocation, retrain_clean, revoke_provider, training_end
+from pipeline.releases import follow_releases, open_released
 from pipeline.station import Station, note
 from pipeline.train import TrainingOrder
+from pipeline.trial import start_trials
 from pipeline.weather_policy import WeatherPolicy
 from security.keyring import key_state
 
@@ -46,33 +48,49 @@ class ProviderView:
     last_heard: datetime
 
 
+@dataclass(frozen=True)
+class _Answering:
+    """What answers now. Swapped as one: a request that began with the old model ends with the old model."""
+
+    model: OpenedModel
+    fallback: OpenedModel | None
+    readings: Readings
+
+
 class Serving:
     """A station that answers. One lock: retraining and swapping models happen one at a time.
 
-    clock: the station's present moment; a replay of the past gives another one than the wall clock.
+    clock: the station's present moment; a replay of the past gives another one than the wall clock. Raises NoActiveModel,
+    ReleaseRefused, and as `open_model` does.
     """
 
     def __init__(self, station: Station, clock: Clock = wall_clock) -> None:
         self.station = station
         self.clock = clock
-        self.readings: Readings = load_readings(station)
         self._lock = threading.RLock()
-        self._model = self._open_active("main")
-        self._fallback = self._open_fallback()
+        # Started now, it gets ready on the other core while the readings are read.
+        start_trials()
+        self._answering = self._opened()
+
+    @property
+    def readings(self) -> Readings:
+        """What forecasts are made from now."""
+        return self._answering.readings
 
     @property
     def active_model_id(self) -> str:
-        """The main model that answers now; not always the registry's newest, see `reload`."""
-        return self._model.model_id
+        """The main model that answers now; not always the newest release, see `reload`."""
+        return self._answering.model.model_id
 
     def forecast(self, day: date, requested_by: str, *, explained: bool = False) -> DayForecast:
         """Forecast a local day and enter it in the ledger and the audit log. Raises DayNotForecastable."""
-        gate = self.readings.utility.gate_closure_of(day)
+        now = self._answering
+        gate = now.readings.utility.gate_closure_of(day)
         with transaction(self.station.engine) as session:
             refused = exclusions_at(session, self.clock())
         # One that was found to lie after this day's gate closure is refused for it too: what is known now counts.
-        forecast = forecast_day(self.readings, self._model, self._fallback, refused, day, explained=explained)
-        record(self.station, self.readings.utility, [forecast], requested_by)
+        forecast = forecast_day(now.readings, now.model, now.fallback, refused, day, explained=explained)
+        record(self.station, now.readings.utility, [forecast], requested_by)
         note(
             self.station,
             actor=requested_by,
@@ -133,34 +151,34 @@ class Serving:
             return trained
 
     def reload(self, *, by: str) -> str:
-        """Verify and load the registry's active model anew, and what was taken in since; answers the model's id.
+        """Verify and load what the releases put in service, and what was taken in since; answers the main model's id.
 
         Raises IntegrityError or ForecastingError, after noting it in the audit log; the last good model keeps serving.
         """
         with self._lock:
             try:
-                model = self._open_active("main")
+                newest = self._opened()
             except Exception as error:
                 note(
                     self.station,
                     actor=by,
                     action="model.refused",
                     subject="main",
-                    details={"why": str(error), "still_serving": self._model.model_id},
+                    details={"why": str(error), "still_serving": self.active_model_id},
                     at=self.clock(),
                 )
                 raise
-            self._model, self.readings = model, load_readings(self.station)
-            self._fallback = self._open_fallback()
-            return model.model_id
+            self._answering = newest
+            return newest.model.model_id
 
-    def _open_active(self, role: str) -> OpenedModel:
-        with transaction(self.station.engine) as session:
-            model_id = registry.active(session, role).model_id
-        return open_model(self.station, model_id)
-
-    def _open_fallback(self) -> OpenedModel | None:
-        try:
-            return self._open_active("fallback")
-        except NoActiveModel:
-            return None
+    def _opened(self) -> _Answering:
+        """The models that the releases name, verified, tried and parsed; nothing changes until they all are."""
+        released = follow_releases(self.station, self.clock())
+        if "main" not in released:
+            raise NoActiveModel
+        fallback = released.get("fallback")
+        return _Answering(
+            model=open_released(self.station, released["main"]),
+            fallback=None if fallback is None else open_released(self.station, fallback),
+            readings=load_readings(self.station),
+        )

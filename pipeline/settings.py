@@ -6,8 +6,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
-from pydantic import AwareDatetime, Field, SecretStr, field_validator
+from pydantic import AwareDatetime, Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from security.kms import require_uri
 
 
 class Settings(BaseSettings):
@@ -22,8 +24,9 @@ class Settings(BaseSettings):
     port: int = Field(default=8420, ge=0, le=65535, description="port the service listens on")
     rate_limit_per_minute: int = Field(default=120, ge=1, description="requests a minute for each caller")
     token_minutes: int = Field(default=60, ge=1, le=720, description="lifetime of a token")
-    forecaster: Literal["ensemble", "linear", "kernel", "departure", "lightgbm", "certified"] = Field(
-        default="ensemble", description="what is trained: the ensemble, one member of it alone, or the certified forecaster"
+    forecaster: Literal["ensemble", "linear", "kernel", "departure", "lightgbm", "certified", "quantile-trees"] = Field(
+        default="ensemble",
+        description="what is trained: the ensemble, one member of it alone, the certified forecaster, or trees by quantile",
     )
     replay_at: AwareDatetime | None = Field(
         default=None, description="replay: act as if it were this moment (ISO 8601 with offset); tokens keep real time"
@@ -31,6 +34,28 @@ class Settings(BaseSettings):
     backup_passphrase: SecretStr | None = Field(
         default=None, description="opens the keys of the backups; without it, backups are neither made nor opened"
     )
+
+    key_passphrase: SecretStr | None = Field(
+        default=None,
+        description="opens the station's key chest; without it and without a KMS, the mode of its files protects it",
+    )
+    kms_uri: str = Field(default="", description="vault://host[:port]/transit/keys/NAME: a KMS opens the key chest instead")
+    vault_token: SecretStr | None = Field(default=None, description="token for the KMS")
+    operator_passphrase: SecretStr | None = Field(default=None, description="opens an operator's key file")
+    old_key_passphrase: SecretStr | None = Field(
+        default=None, description="for `gridward keys protect` alone: the passphrase that opened the key chest until now"
+    )
+
+    @field_validator("kms_uri")
+    @classmethod
+    def _one_protection(cls, uri: str, others: ValidationInfo) -> str:
+        if not uri:
+            return uri
+        passphrase = others.data.get("key_passphrase")
+        if passphrase is not None and passphrase.get_secret_value():
+            raise ValueError("set either GRIDWARD_KEY_PASSPHRASE or GRIDWARD_KMS_URI, not both")
+        require_uri(uri)
+        return uri
 
     @field_validator("replay_at")
     @classmethod

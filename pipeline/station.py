@@ -14,11 +14,16 @@ from forecasting.ensemble import ENSEMBLE
 from pipeline.database import make_engine, transaction
 from pipeline.settings import Settings
 from security.audit_log import append, head_signed, sign_head
-from security.keyring import Purpose, load_or_create_signer, register_key
+from security.bundle_keys import BundleKeys
+from security.key_chest import KeyChest, open_chest
+from security.keyring import Purpose, register_key
+from security.kms import vault_key
+from security.master_key import Protection
 from security.signing import Signer
 
-OWN_KEYS: tuple[Purpose, ...] = ("model", "snapshot", "token", "audit")
+OWN_KEYS: tuple[Purpose, ...] = ("model", "snapshot", "token", "audit", "registry")
 OWNER = "station"
+KEYS = "keys"
 
 
 @dataclass(frozen=True)
@@ -31,8 +36,14 @@ class Station:
     home: Path
     engine: Engine
     signers: Mapping[Purpose, Signer]
+    chest: KeyChest
     forecaster: str = ENSEMBLE
     lake_url: str = ""
+
+    @property
+    def bundle_keys(self) -> BundleKeys:
+        """What opens the bundles, as it is at this moment; see `KeyChest.held`."""
+        return self.chest.bundle_keys()
 
     @property
     def readings(self) -> Path:
@@ -56,16 +67,22 @@ class Station:
         return self.home / "models"
 
     @property
+    def release_client(self) -> Path:
+        """What the client of the releases remembers; the database remembers what must survive its loss."""
+        return self.home / "registry-client"
+
+    @property
     def audit_heads(self) -> Path:
         """Signed heads of the audit log; to be kept on another disk or host in earnest."""
         return self.home / "audit-heads.jsonl"
 
 
 def open_station(settings: Settings) -> Station:
-    """Open an installation, making its folders, schema and keys at the first time."""
+    """Open an installation, making its folders, schema and keys at the first time. Raises as `open_chest`."""
+    chest = open_chest(settings.home / KEYS, protection_in(settings))
+    signers = {purpose: chest.signer(purpose) for purpose in OWN_KEYS}
     engine = make_engine(settings.database_url, settings.home)
-    signers = {purpose: load_or_create_signer(settings.home / "keys", purpose) for purpose in OWN_KEYS}
-    station = Station(settings.home, engine, signers, settings.forecaster, settings.lake_url)
+    station = Station(settings.home, engine, signers, chest, settings.forecaster, settings.lake_url)
     now = datetime.now(UTC)
     with transaction(engine) as session:
         for purpose, signer in signers.items():
@@ -73,6 +90,13 @@ def open_station(settings: Settings) -> Station:
                 session, purpose=purpose, owner=OWNER, public_key=signer.public_key, by=OWNER, reason="own key", at=now
             )
     return station
+
+
+def protection_in(settings: Settings) -> Protection:
+    """What protects the master key, as the settings say. Raises UnavailableError for a KMS without a token."""
+    return Protection(
+        settings.key_passphrase, vault_key(settings.kms_uri, settings.vault_token) if settings.kms_uri else None
+    )
 
 
 def note(station: Station, *, actor: str, action: str, subject: str, details: Mapping[str, object], at: datetime) -> None:

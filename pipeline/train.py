@@ -8,7 +8,6 @@ from datetime import datetime
 
 import numpy as np
 import pandas as pd
-from sqlmodel import Session
 
 from data.errors import NoTrustedWeather
 from data.lake.tables import FLAGGED
@@ -20,15 +19,17 @@ from data.training_set import assemble
 from data.weather_fusion import Profiles, exclude, known_at, known_at_gate_closures
 from forecasting.certified import CERTIFIED, CertifiedForecaster
 from forecasting.ensemble import EnsembleForecaster, forecaster_named
+from forecasting.model_files import Restorable
 from forecasting.prophet_forecaster import ProphetForecaster
+from forecasting.quantile_trees import QUANTILE_TREES, QuantileTreesForecaster
 from pipeline import registry
 from pipeline.database import transaction
 from pipeline.ingest import Readings, flagged_values, with_newest_flags
+from pipeline.promotion import activate_noted, promote_unattended
 from pipeline.provider_standings import exclusions_at
 from pipeline.publish import publish
 from pipeline.station import Station, witness
 from pipeline.weather_policy import WeatherContract, WeatherPolicy, draw_contract, temperature_by
-from security.audit_log import append
 
 # Half a year tells how wrong forecasts are, and is read in a moment.
 FORECASTS_LEARNED = pd.Timedelta(days=182)
@@ -52,7 +53,7 @@ class Candidate:
     """
 
     record: registry.ModelRecord
-    fitted: EnsembleForecaster | CertifiedForecaster | ProphetForecaster
+    fitted: Restorable
     snapshot: Snapshot
     contract: WeatherContract
 
@@ -92,9 +93,13 @@ def train_candidate(
     return _published(station, forecaster, snapshot, contract, order, role="main")
 
 
-def new_forecaster(name: str, seed: int) -> EnsembleForecaster | CertifiedForecaster:
+def new_forecaster(name: str, seed: int) -> EnsembleForecaster | CertifiedForecaster | QuantileTreesForecaster:
     """What a station trains, by the name in its settings."""
-    return CertifiedForecaster(seed=seed) if name == CERTIFIED else forecaster_named(name, seed)
+    if name == CERTIFIED:
+        return CertifiedForecaster(seed=seed)
+    if name == QUANTILE_TREES:
+        return QuantileTreesForecaster(seed=seed)
+    return forecaster_named(name, seed)
 
 
 def learnable(
@@ -121,19 +126,18 @@ def train_fallback(station: Station, readings: Readings, order: TrainingOrder) -
 
 
 def put_in_service(station: Station, candidate: Candidate, order: TrainingOrder) -> registry.ModelRecord:
-    """Enter a candidate and make it the active model of its role at once, as the monthly schedule does."""
+    """Enter a candidate and, where the station may promote by itself, put it in service at once, as the schedule does.
+
+    Answers its record: a candidate still where operators have to approve it first.
+    """
+    model_id = candidate.record.model_id
     with transaction(station.engine) as session:
         registry.enter(session, candidate.record)
-        activated = activate_noted(session, candidate.record.model_id, by=order.by, at=order.at)
+    if not promote_unattended(station, model_id, by=order.by, at=order.at):
+        return candidate.record
+    with transaction(station.engine) as session:
+        activated = activate_noted(session, model_id, by=order.by, at=order.at)
     witness(station, order.at)
-    return activated
-
-
-def activate_noted(session: Session, model_id: str, *, by: str, at: datetime) -> registry.ModelRecord:
-    """Activate a candidate and write it to the audit log, both or neither; `witness` the log after the commit."""
-    activated = registry.activate(session, model_id)
-    details = {"snapshot": activated.snapshot_id, "weather_policy": activated.weather_policy, "role": activated.role}
-    append(session, actor=by, action="model.activated", subject=model_id, details=details, at=at)
     return activated
 
 
@@ -200,7 +204,7 @@ def _freeze(
 
 def _published(
     station: Station,
-    forecaster: EnsembleForecaster | CertifiedForecaster | ProphetForecaster,
+    forecaster: Restorable,
     snapshot: Snapshot,
     contract: WeatherContract,
     order: TrainingOrder,
@@ -213,9 +217,10 @@ def _published(
         "requested_by": order.by,
         # Ordered again, it is another publication: the registry takes back no model that it retired.
         "ordered_at": order.at.isoformat(),
+        "settings": {"forecaster": forecaster.name, "role": role, "weather_policy": str(order.policy)},
         "weather": contract.to_json(),
     }
-    model_id = publish(station, forecaster, facts)
+    model_id = publish(station, forecaster, role, snapshot.training, facts, {"snapshot": snapshot.digest})
     record = registry.ModelRecord(
         model_id=model_id,
         role=role,

@@ -13,6 +13,7 @@ import os
 import re
 import stat
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -93,26 +94,46 @@ def save_private_key(private_key: PrivateKey, path: Path) -> None:
 
 
 def save_owner_only(secret: bytes, path: Path) -> None:
-    """Write a file that never existed: mode 0600 from its first moment, whole or not at all.
+    """Write a file that never existed: mode 0600 from its first moment, whole or not at all, on the disk when this returns.
 
     A missing parent is made with mode 0700. Raises FileExistsError when `path` exists, KeyringError when others may
     write to the parent (they could put their own file in its place).
     """
+    # Linking publishes the finished file and refuses to replace another.
+    _publish(secret, path, lambda finished: os.link(finished, path))
+
+
+def replace_owner_only(secret: bytes, path: Path) -> None:
+    """The same in the place of an older file, if there is one: whoever reads finds the old one or the new one, whole."""
+    _publish(secret, path, lambda finished: finished.replace(path))
+
+
+def _publish(secret: bytes, path: Path, publish: Callable[[Path], object]) -> None:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     if path.parent.stat().st_mode & _OTHERS_MAY_WRITE:
         raise KeyringError(
             "others may write to the key folder", where=str(path.parent), mend=f"run: chmod 700 {path.parent}"
         )
-    # mkstemp opens with O_EXCL and mode 0600; linking publishes the finished file and refuses to replace another.
+    # mkstemp opens with O_EXCL and mode 0600.
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(descriptor, "wb") as stream:
             stream.write(secret)
             stream.flush()
             os.fsync(stream.fileno())
-        os.link(temporary, path)
+        publish(Path(temporary))
     finally:
-        Path(temporary).unlink()
+        Path(temporary).unlink(missing_ok=True)
+    names_on_disk(path.parent)
+
+
+def names_on_disk(folder: Path) -> None:
+    """Return once the names in a folder are on the disk, and not only in the system's memory."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def read_owner_only(path: Path, what: str = "the private key") -> bytes:
@@ -146,6 +167,16 @@ def load_private_key(path: Path) -> PrivateKey:
             "not an Ed25519 private key", where=str(path), mend="restore it from backup, or register a new key"
         )
     return key
+
+
+def private_key_bytes(private_key: PrivateKey) -> bytes:
+    """The key's 32 secret bytes: only to be sealed at once."""
+    return private_key.private_bytes(Encoding.Raw, PrivateFormat.Raw, NoEncryption())
+
+
+def private_key_from_bytes(secret: bytes) -> PrivateKey:
+    """The key of 32 secret bytes. Raises ValueError for another length."""
+    return Ed25519PrivateKey.from_private_bytes(secret)
 
 
 def sha256_of_bytes(content: bytes) -> str:

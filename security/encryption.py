@@ -1,9 +1,11 @@
-"""Encryption at rest: the only door to Tink. Streaming AEAD for contents, a passphrase around a small secret.
+"""Encryption at rest: the only door to Tink. Streaming AEAD for contents, AEAD for small secrets: under a keyset that can
+be rotated, a key, or a passphrase.
 
 Everything is bound to a context, the associated data of the AEAD: what was encrypted in one place does not decrypt in
 another. A ciphertext that was altered, cut or moved raises DecryptionRefused; nothing of it is returned.
 
-Source: Tink streaming AEAD AES256_GCM_HKDF_1MB (Hoang, Reyhanitabar, Rogaway & Vizár 2015); scrypt (RFC 7914).
+Source: Tink streaming AEAD AES-256-GCM-HKDF (Hoang, Reyhanitabar, Rogaway & Vizár 2015); Tink AEAD AES256_GCM and its wire
+format (0x01, then the key's id in four bytes); scrypt (RFC 7914).
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tink import TinkError, aead, new_keyset_handle, proto_keyset_format, secret_key_access, streaming_aead
-from tink.proto import aes_gcm_pb2, tink_pb2
+from tink.proto import aes_gcm_hkdf_streaming_pb2, aes_gcm_pb2, common_pb2, tink_pb2
 
 from security._primitives import derive_key
 from security.errors import ContentChanged
@@ -21,7 +23,19 @@ from security.errors import ContentChanged
 streaming_aead.register()
 aead.register()
 
+# Segments of 64 KiB: a mebibyte, as in Tink's own template, is copied so often on its way that opening takes twice as long.
+_STREAM = tink_pb2.KeyTemplate(
+    type_url="type.googleapis.com/google.crypto.tink.AesGcmHkdfStreamingKey",
+    value=aes_gcm_hkdf_streaming_pb2.AesGcmHkdfStreamingKeyFormat(
+        key_size=32,
+        params=aes_gcm_hkdf_streaming_pb2.AesGcmHkdfStreamingParams(
+            ciphertext_segment_size=2**16, derived_key_size=32, hkdf_hash_type=common_pb2.HashType.SHA256
+        ),
+    ).SerializeToString(),
+    output_prefix_type=tink_pb2.OutputPrefixType.RAW,
+)
 _AES_GCM = "type.googleapis.com/google.crypto.tink.AesGcmKey"
+_TINK_PREFIX, _TINK_PREFIX_BYTES = b"\x01", 5
 
 
 class DecryptionRefused(ContentChanged):
@@ -41,7 +55,7 @@ class Cipher:
     @classmethod
     def fresh(cls) -> Cipher:
         """A cipher with a new 256-bit key from the operating system's randomness."""
-        handle = new_keyset_handle(streaming_aead.streaming_aead_key_templates.AES256_GCM_HKDF_1MB)
+        handle = new_keyset_handle(_STREAM)
         return cls.from_secret(proto_keyset_format.serialize(handle, secret_key_access.TOKEN))
 
     @classmethod
@@ -68,22 +82,106 @@ class Cipher:
         """What `encrypt` was given. Raises DecryptionRefused."""
         try:
             with self._stream.new_decrypting_stream(io.BytesIO(ciphertext), context) as stream:
-                return bytes(stream.read())
+                # Asked for by size, it comes in segments; asked for everything, in pieces of 8 KiB. The plaintext is shorter
+                # than this, so it is read to the end, where the last segment is authenticated; never 0 bytes, or it is not.
+                return bytes(stream.read(len(ciphertext) + 1))
         except TinkError:
             raise DecryptionRefused from None
 
 
+@dataclass(frozen=True)
+class RotatingCipher:
+    """A Tink keyset for small secrets: its primary key encrypts, each of its keys decrypts; printing it shows no key."""
+
+    _keyset: bytes = field(repr=False)
+    _aead: Any = field(repr=False, compare=False)
+
+    @classmethod
+    def fresh(cls) -> RotatingCipher:
+        """One new 256-bit key from the operating system's randomness."""
+        handle = new_keyset_handle(aead.aead_key_templates.AES256_GCM)
+        return cls.from_secret(proto_keyset_format.serialize(handle, secret_key_access.TOKEN))
+
+    @classmethod
+    def from_secret(cls, keyset: bytes) -> RotatingCipher:
+        """The cipher that `to_secret` wrote. Raises ContentChanged for anything else."""
+        try:
+            return cls(keyset, proto_keyset_format.parse(keyset, secret_key_access.TOKEN).primitive(aead.Aead))
+        except TinkError:
+            raise ContentChanged("not a Tink keyset of AEAD", mend="restore it from a trusted copy") from None
+
+    def to_secret(self) -> bytes:
+        """The keyset in the clear: only to be sealed at once."""
+        return self._keyset
+
+    @property
+    def primary_id(self) -> str:
+        """The id of the key that encrypts, eight hex digits."""
+        return f"{self._parsed().primary_key_id:08x}"
+
+    @property
+    def key_ids(self) -> list[str]:
+        """The ids of all keys, the oldest first."""
+        return [f"{key.key_id:08x}" for key in self._parsed().key]
+
+    def encrypt(self, secret: bytes, context: bytes) -> bytes:
+        """Ciphertext under the primary key."""
+        return bytes(self._aead.encrypt(secret, context))
+
+    def decrypt(self, ciphertext: bytes, context: bytes) -> bytes:
+        """What `encrypt` was given, under whichever key. Raises DecryptionRefused."""
+        try:
+            return bytes(self._aead.decrypt(ciphertext, context))
+        except TinkError:
+            raise DecryptionRefused from None
+
+    def rotated(self) -> RotatingCipher:
+        """The same keys and a new primary one."""
+        keyset = self._parsed()
+        known = {key.key_id for key in keyset.key}
+        # Ids are random: drawn again in the rare case that one is taken.
+        fresh = next(new for new in iter(lambda: RotatingCipher.fresh()._parsed(), None) if new.primary_key_id not in known)
+        keys = [*keyset.key, *fresh.key]
+        return self.from_secret(tink_pb2.Keyset(primary_key_id=fresh.primary_key_id, key=keys).SerializeToString())
+
+    def only_primary(self) -> RotatingCipher:
+        """The primary key alone: what older keys encrypted does not open any more."""
+        keyset = self._parsed()
+        keys = [key for key in keyset.key if key.key_id == keyset.primary_key_id]
+        return self.from_secret(tink_pb2.Keyset(primary_key_id=keyset.primary_key_id, key=keys).SerializeToString())
+
+    def _parsed(self) -> Any:
+        return tink_pb2.Keyset.FromString(self._keyset)
+
+
+def key_id_in(ciphertext: bytes) -> str:
+    """The id of the key that a RotatingCipher encrypted with. Raises DecryptionRefused for bytes without one."""
+    if len(ciphertext) < _TINK_PREFIX_BYTES or not ciphertext.startswith(_TINK_PREFIX):
+        raise DecryptionRefused
+    return ciphertext[1:_TINK_PREFIX_BYTES].hex()
+
+
+def seal_with_key(secret: bytes, key: bytes, context: bytes) -> bytes:
+    """A small secret, encrypted with a key of 32 bytes."""
+    return bytes(_key_cipher(key).encrypt(secret, context))
+
+
+def open_with_key(sealed: bytes, key: bytes, context: bytes) -> bytes:
+    """What `seal_with_key` was given. Raises DecryptionRefused for another key or altered bytes."""
+    try:
+        return bytes(_key_cipher(key).decrypt(sealed, context))
+    except TinkError:
+        raise DecryptionRefused from None
+
+
 def seal_with_passphrase(secret: bytes, passphrase: str, salt: bytes, context: bytes) -> bytes:
     """A small secret, encrypted with a key that scrypt makes of the passphrase and the salt."""
-    return bytes(_passphrase_cipher(passphrase, salt).encrypt(secret, context))
+    return seal_with_key(secret, derive_key(passphrase, salt), context)
 
 
 def open_with_passphrase(sealed: bytes, passphrase: str, salt: bytes, context: bytes) -> bytes:
     """What `seal_with_passphrase` was given. Raises DecryptionRefused for another passphrase or altered bytes."""
-    try:
-        return bytes(_passphrase_cipher(passphrase, salt).decrypt(sealed, context))
-    except TinkError:
-        raise DecryptionRefused from None
+    return open_with_key(sealed, derive_key(passphrase, salt), context)
 
 
 class _Kept(io.BytesIO):
@@ -93,12 +191,10 @@ class _Kept(io.BytesIO):
         """Stay readable."""
 
 
-def _passphrase_cipher(passphrase: str, salt: bytes) -> Any:
-    """Tink reads keys from keysets only: the derived key becomes one with a single AES-256-GCM key."""
-    key = aes_gcm_pb2.AesGcmKey(version=0, key_value=derive_key(passphrase, salt))
-    data = tink_pb2.KeyData(
-        type_url=_AES_GCM, value=key.SerializeToString(), key_material_type=tink_pb2.KeyData.KeyMaterialType.SYMMETRIC
-    )
+def _key_cipher(key: bytes) -> Any:
+    """Tink reads keys from keysets only: this key becomes one with a single AES-256-GCM key."""
+    value = aes_gcm_pb2.AesGcmKey(version=0, key_value=key).SerializeToString()
+    data = tink_pb2.KeyData(type_url=_AES_GCM, value=value, key_material_type=tink_pb2.KeyData.KeyMaterialType.SYMMETRIC)
     only = tink_pb2.Keyset.Key(
         key_data=data, key_id=1, status=tink_pb2.KeyStatusType.ENABLED, output_prefix_type=tink_pb2.OutputPrefixType.RAW
     )

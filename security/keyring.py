@@ -1,4 +1,5 @@
-"""Which keys are believed, for what and since when: a table of public keys, and PEM files for our own private ones.
+"""Which keys are believed, for what and since when: a table of public keys. The station's own private keys lie in
+`key_chest`; those of simulated providers, which are no secret worth a passphrase, in PEM files.
 
 A key has one purpose and one owner for life. Revocation is final: the same key never comes back, its owner registers a
 new one. Old records stay, so that an investigation can tell which key signed what. The table itself is protected by
@@ -31,7 +32,7 @@ from security._primitives import (
 from security.errors import KeyringError
 from security.signing import Signer, new_signer
 
-Purpose = Literal["provider", "model", "snapshot", "token", "audit"]
+Purpose = Literal["provider", "model", "snapshot", "token", "audit", "registry"]
 KeyState = Literal["active", "revoked", "unknown"]
 
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -159,7 +160,7 @@ def key_state(session: Session, purpose: Purpose, owner: str) -> KeyState:
 
 
 def load_or_create_signer(folder: Path, name: str) -> Signer:
-    """Our own signer kept in `folder/name.pem` (mode 0600); made on first use, also when two processes start at once.
+    """A simulated signer kept in `folder/name.pem` (mode 0600); made on first use, also when two processes start at once.
 
     Raises ValueError for a name that is not a plain file name, KeyringError for a file that others may read.
     """

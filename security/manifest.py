@@ -15,7 +15,7 @@ import json
 import os
 import re
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NoReturn
@@ -101,25 +101,41 @@ def describe_folder(folder: Path, kind: str, predicate: Mapping[str, Any], ignor
             files.append(SealedFile(name, sha256, stream.tell()))
     if not files:
         raise IntegrityError("nothing to seal", where=str(folder), mend="write the files first")
-    own_predicate: dict[str, Any] = json.loads(canonical_json(dict(predicate)))
-    return Manifest(kind, tuple(files), own_predicate)
+    return Manifest(kind, tuple(files), _own(predicate))
+
+
+def describe_files(files: Mapping[str, bytes], kind: str, predicate: Mapping[str, Any]) -> Manifest:
+    """As `describe_folder`, of files in memory: name → content."""
+    if not _KIND.fullmatch(kind) or not files:
+        raise ValueError(f"kind {kind!r} must be lower-case letters, digits and hyphens, and some file be there")
+    for name in files:
+        _require_portable(name)
+    sealed = tuple(SealedFile(name, sha256_of_bytes(files[name]), len(files[name])) for name in sorted(files))
+    return Manifest(kind, sealed, _own(predicate))
 
 
 def check_folder(folder: Path, manifest: Manifest, ignore: tuple[str, ...] = (MANIFEST_NAME,)) -> None:
     """Raise ContentChanged (`path`, `why`) unless `folder` holds exactly the manifest's files, byte for byte."""
-    if not folder.is_dir():
-        raise FileChanged(str(folder), "missing")
-    listed = {file.name for file in manifest.files}
-    found = set(_file_names(folder)) - set(ignore)
-    for name in sorted(found - listed):
-        raise FileChanged(name, "unknown")
-    for name in sorted(listed - found):
-        raise FileChanged(name, "missing")
+    require_names(folder, {file.name for file in manifest.files}, ignore)
     for file in manifest.files:
         with open_regular(folder, file.name) as stream:
             sha256 = sha256_of_stream(stream)
             if stream.tell() != file.size_bytes or not equal_in_constant_time(sha256, file.sha256):
                 raise FileChanged(file.name, "altered")
+
+
+def require_names(folder: Path, listed: Collection[str], ignore: Collection[str] = ()) -> None:
+    """Raise ContentChanged (`path`, `why`) unless `folder` holds a regular file of each listed name, and no other.
+
+    ignore: names that may be there or not.
+    """
+    if folder.is_symlink() or not folder.is_dir():
+        raise FileChanged(str(folder), "symlink" if folder.is_symlink() else "missing")
+    found = set(_file_names(folder)) - set(ignore)
+    for name in sorted(found - set(listed)):
+        raise FileChanged(name, "unknown")
+    for name in sorted(set(listed) - found):
+        raise FileChanged(name, "missing")
 
 
 def read_checked(folder: Path, manifest: Manifest, name: str) -> bytes:
@@ -133,9 +149,14 @@ def read_checked(folder: Path, manifest: Manifest, name: str) -> bytes:
     with open_regular(folder, name) as stream:
         # One byte more than sealed is enough to notice growth, and bounds the memory.
         content = stream.read(file.size_bytes + 1)
-    if len(content) != file.size_bytes or not equal_in_constant_time(sha256_of_bytes(content), file.sha256):
-        raise FileChanged(name, "altered")
+    require_content(file, content)
     return content
+
+
+def require_content(file: SealedFile, content: bytes) -> None:
+    """Raise ContentChanged unless these are the bytes that were sealed under this name."""
+    if len(content) != file.size_bytes or not equal_in_constant_time(sha256_of_bytes(content), file.sha256):
+        raise FileChanged(file.name, "altered")
 
 
 def parse_manifest(payload: bytes) -> Manifest:
@@ -151,6 +172,12 @@ def parse_manifest(payload: bytes) -> Manifest:
     if not names or len(set(names)) != len(names) or not isinstance(predicate, dict):
         raise IntegrityError("the manifest lists no file, or one twice, or no metadata", mend="seal the folder again")
     return Manifest(kind, files, predicate, version)
+
+
+def _own(predicate: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy as it will be read back; raises ValueError or TypeError for what JSON cannot hold."""
+    copied: dict[str, Any] = json.loads(canonical_json(dict(predicate)))
+    return copied
 
 
 def _kind_and_version(statement: dict[str, Any]) -> tuple[str, int]:
@@ -205,11 +232,14 @@ def open_regular(folder: Path, name: str) -> io.BufferedReader:
     """
     try:
         descriptor = os.open(folder / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise FileChanged(name, "missing") from None
     except OSError as error:
         if error.errno == errno.ELOOP:
             raise FileChanged(name, "symlink") from None
+        if error.errno == errno.ENXIO:
+            # A socket cannot be opened at all.
+            raise FileChanged(name, "not a regular file") from None
         raise UnavailableError(f"cannot read this file: {error.strerror}", where=str(folder / name)) from error
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)

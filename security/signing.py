@@ -40,14 +40,15 @@ from security.manifest import (
 )
 
 __all__ = [
-    "PAYLOAD_TYPE", "PublicKey", "Signer", "new_signer", "open_folder", "seal_folder", "sign_bytes", "verify_bytes",
+    "PAYLOAD_TYPE", "STATEMENT_LIMIT_BYTES", "PublicKey", "Signer", "new_signer", "open_folder", "seal_folder", "sign_bytes",
+    "sign_statement", "verify_bytes", "verify_statement",
 ]  # fmt: skip
 
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
 
 # Prefixed to every small message, so that its signature can never pass for an envelope's or a token's.
 _MESSAGE_CONTEXT = b"gridward-message-v1\0"
-_MANIFEST_LIMIT_BYTES = 16 * 2**20
+STATEMENT_LIMIT_BYTES = 16 * 2**20
 _RESTORE = "restore it from a trusted copy"
 _TEMPORARY_NAME = f"{MANIFEST_NAME}.tmp"
 
@@ -88,9 +89,7 @@ def seal_folder(folder: Path, kind: str, predicate: Mapping[str, Any], signer: S
     A folder without that file was never finished. Raises as `describe_folder` does.
     """
     manifest = describe_folder(folder, kind, predicate, ignore=(MANIFEST_NAME, _TEMPORARY_NAME))
-    envelope = Envelope(manifest.to_bytes(), PAYLOAD_TYPE, {})
-    envelope.sign(CryptoSigner(signer.private_key, SSlibKey.from_crypto(signer.public_key, signer.key_id)))
-    _write_whole(folder, canonical_json(envelope.to_dict()))
+    _write_whole(folder, sign_statement(manifest.to_bytes(), signer))
     return manifest
 
 
@@ -100,8 +99,9 @@ def open_folder(folder: Path, kind: str, trusted: Mapping[str, PublicKey]) -> Ma
     Raises SignatureInvalid (no trusted key signed), IntegrityError (another kind or an unknown format version),
     ContentChanged (a file is altered, missing, unknown or a link). Parse files through `manifest.read_checked`.
     """
-    payload = _verified_payload(folder, trusted)
-    manifest = parse_manifest(payload)
+    with open_regular(folder, MANIFEST_NAME) as stream:
+        envelope = stream.read(STATEMENT_LIMIT_BYTES + 1)
+    manifest = parse_manifest(verify_statement(envelope, trusted, str(folder)))
     if manifest.kind != kind:
         raise IntegrityError(
             f"sealed as {manifest.kind}, wanted {kind}", where=str(folder), mend="point at the right folder"
@@ -110,27 +110,31 @@ def open_folder(folder: Path, kind: str, trusted: Mapping[str, PublicKey]) -> Ma
     return manifest
 
 
-def _verified_payload(folder: Path, trusted: Mapping[str, PublicKey]) -> bytes:
-    with open_regular(folder, MANIFEST_NAME) as stream:
-        text = stream.read(_MANIFEST_LIMIT_BYTES + 1)
-    if len(text) > _MANIFEST_LIMIT_BYTES:
-        raise SignatureInvalid("the manifest is too large to be one of ours", where=str(folder))
+def sign_statement(statement: bytes, signer: Signer) -> bytes:
+    """A DSSE envelope around an in-toto statement, as canonical JSON."""
+    envelope = Envelope(statement, PAYLOAD_TYPE, {})
+    envelope.sign(CryptoSigner(signer.private_key, SSlibKey.from_crypto(signer.public_key, signer.key_id)))
+    return canonical_json(envelope.to_dict())
+
+
+def verify_statement(text: bytes, trusted: Mapping[str, PublicKey], where: str) -> bytes:
+    """The statement in an envelope that a trusted key signed. Raises SignatureInvalid, naming `where`."""
+    if len(text) > STATEMENT_LIMIT_BYTES:
+        raise SignatureInvalid("the envelope is too large to be one of ours", where=where)
     try:
         envelope = Envelope.from_dict(json.loads(text))
         keys: list[Key] = [SSlibKey.from_crypto(public_key, key_id) for key_id, public_key in trusted.items()]
         envelope.verify(keys, threshold=1)
     except (EnvelopeError, AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise SignatureInvalid(
-            "no trusted key signed this folder",
-            where=str(folder),
-            mend=f"{_RESTORE}; if its key was revoked, build it again",
+            "no trusted key signed this", where=where, mend=f"{_RESTORE}; if its key was revoked, build it again"
         ) from error
     # Base64 and JSON have many spellings of the same content; one is ours, so that no byte can change unseen.
     if canonical_json(envelope.to_dict()) != text:
-        raise SignatureInvalid("the envelope is not written as Gridward writes it", where=str(folder), mend=_RESTORE)
+        raise SignatureInvalid("the envelope is not written as Gridward writes it", where=where, mend=_RESTORE)
     if envelope.payload_type != PAYLOAD_TYPE:
         raise SignatureInvalid(
-            "the envelope holds something other than an in-toto statement", where=str(folder), mend="seal it again"
+            "the envelope holds something other than an in-toto statement", where=where, mend="seal it again"
         )
     return envelope.payload
 

@@ -46,6 +46,7 @@ class ForecasterName(StrEnum):
     PROPHET = "prophet"
     SEASONAL_NAIVE = "seasonal-naive"
     CERTIFIED = "certified"
+    QUANTILE_TREES = "quantile-trees"
 
 
 def backtest(  # noqa: PLR0913, PLR0917 (one parameter an option; only typer calls it)

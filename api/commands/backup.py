@@ -15,10 +15,9 @@ from pipeline.backup import prune as pruning
 from pipeline.backup import restore as restoring
 from pipeline.backup import verify as verifying
 from pipeline.backup.chain import Backup
-from pipeline.backup.contents import KEYS
 from pipeline.backup.witness import refusals_recorded
 from pipeline.settings import Settings
-from pipeline.station import Station
+from pipeline.station import KEYS, Station, protection_in
 from security.backup_keys import BackupKeys, load_backup_keys
 from security.errors import UnavailableError
 
@@ -103,13 +102,13 @@ def restore(
         return
     with progress(quiet=as_json) as report:
         report("restoring", -1)
-        restored = restoring.restore(folder, out.absolute(), trust, sequence=number, by=ACTOR)
+        restored = restoring.restore(folder, out.absolute(), trust, protection_in(settings), sequence=number, by=ACTOR)
     facts = {"number": restored.backup.sequence, "id": restored.backup.backup_id, "home": str(restored.home)}
     if as_json:
         print_json({**facts, "witnessed": restored.witnessed})
         return
     print_facts("Restored", facts)
-    typer.echo(f"copy the station's own keys to {restored.home / KEYS}, or it makes new ones when it is opened")
+    typer.echo(f"copy the station's own keys over those in {restored.home / KEYS}, or it makes new signing keys")
     _say_if_not_witnessed(restored.witnessed)
 
 

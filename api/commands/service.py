@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import socket
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
@@ -11,10 +12,11 @@ import typer
 
 from api.console import ACTOR, open_own_station, open_serving, open_settings
 from api.logs import log_to_stderr
-from pipeline.station import note
+from pipeline.station import note, protection_in
 from security.errors import UnavailableError
 from security.identity import LONGEST_LIFETIME, Role, issue_token
 
+_LOG = logging.getLogger("gridward.serve")
 _LONGEST_MINUTES = int(LONGEST_LIFETIME / timedelta(minutes=1))
 
 
@@ -36,6 +38,8 @@ def serve(
     shown = f"[{bound_host}]" if ":" in bound_host else bound_host
     line = {"event": "listening", "host": bound_host, "port": bound_port, "address": f"http://{shown}:{bound_port}"}
     log_to_stderr()
+    if protection_in(settings).by == "none":
+        _LOG.warning("the keys are protected by nothing but the mode of their files: see gridward keys status")
     typer.echo(json.dumps(line))
     config = uvicorn.Config(
         create_app(serving, settings),

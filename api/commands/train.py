@@ -22,6 +22,11 @@ from data.lake.tables import PAYLOAD_SHA256
 from data.schema import PROVIDER
 from pipeline.weather_policy import MULTI_SOURCE, WeatherPolicy
 
+_DEMO_OPERATORS = (
+    "three demo operators approved these models, and this station keeps their keys; docs/artifacts.md says how real ones"
+    " take their place"
+)
+
 
 def train(
     demand: DemandOption = None,
@@ -36,6 +41,7 @@ def train(
     """Fill a fresh station with readings, train a main and a fallback model on them, and publish both."""
     from api.schemas import ModelAnswer  # noqa: PLC0415 (takes two seconds to import)
     from pipeline.initial import build_embedded_station, build_station  # noqa: PLC0415 (with the above)
+    from pipeline.promotion import keeps_demo_operators  # noqa: PLC0415 (with the above)
 
     policy = WeatherPolicy.parse(weather_policy)
     notes: tuple[str, ...] = ()
@@ -58,8 +64,10 @@ def train(
     if as_json:
         print_json({"models": [answer.model_dump(mode="json") for answer in answers], "notes": notes})
         return
-    rows = [(a.model_id, a.role, a.forecaster, a.weather_policy, f"{a.as_of:%Y-%m-%d %H:%M}") for a in answers]
-    print_table(f"Published in {station.home}", ("id", "role", "forecaster", "weather", "as of (UTC)"), rows)
+    rows = [(a.model_id, a.role, a.state, a.forecaster, a.weather_policy, f"{a.as_of:%Y-%m-%d %H:%M}") for a in answers]
+    print_table(f"Published in {station.home}", ("id", "role", "state", "forecaster", "weather", "as of (UTC)"), rows)
+    if keeps_demo_operators(station):
+        notes = (*notes, _DEMO_OPERATORS)
     for line in notes:
         typer.echo(f"note: {line}")
 

@@ -5,7 +5,8 @@ entry. Then the files: a snapshot, a model or a reading is in its place before t
 database knows is in the files that are read later. Files are replaced by renaming, so that each is read whole; the lake is
 read while nobody adds to it, its log and its files being one thing.
 
-Private keys are left out wherever they lie: a backup must not be able to sign.
+Private keys are left out wherever they lie: a backup must not be able to sign. The one secret it carries is the keyset that
+opens the models' bundles (`BUNDLE_KEYS`), without which they would come back shut; it is never on a disk in the clear.
 """
 
 from __future__ import annotations
@@ -27,11 +28,11 @@ from data.lake.store import every_file, get, held, store_of
 from data.lake.tables import TABLES
 from pipeline.backup.repository import DRAFT
 from pipeline.errors import DatabaseDamaged, PipelineError
-from pipeline.station import Station
+from pipeline.station import KEYS, Station
 from security.manifest import FileChanged, open_regular
 
 DATABASE = "gridward.sqlite"
-KEYS = "keys"
+BUNDLE_KEYS = f"{KEYS}/bundles.keyset.secret"
 
 _PRIVATE_KEY = re.compile(rb"-----BEGIN [A-Z ]*PRIVATE KEY-----")
 _BESIDE_A_DATABASE = ("", "-wal", "-shm", "-journal")
@@ -49,7 +50,10 @@ def contents_of(station: Station) -> Iterator[tuple[str, BinaryIO]]:
         with copy.open("rb") as stream:
             yield DATABASE, stream
     lake = station.readings.name
-    yield from _opened(station.home, sorted(_file_names(station.home, _taken_otherwise(station) | {lake})))
+    # Held: keyset and bundles are of one state, whoever wants to rotate meanwhile.
+    with station.chest.held(alone=False):
+        yield BUNDLE_KEYS, io.BytesIO(station.bundle_keys.to_secret())
+        yield from _opened(station.home, sorted(_file_names(station.home, _taken_otherwise(station) | {lake})))
     with held(station.lake, alone=False):
         yield from _lake_elsewhere(station)
         if station.readings.exists():
@@ -114,8 +118,10 @@ def _lake_elsewhere(station: Station) -> Iterator[tuple[str, BinaryIO]]:
 
 
 def _taken_otherwise(station: Station) -> set[str]:
-    """Not among the files: keys, the database, which is copied, and the signed heads, which are read before it."""
-    home, names = station.home.resolve(), {KEYS, station.audit_heads.name}
+    """Not among the files: keys, the database, which is copied, the signed heads, which are read before it, and what the
+    client of the releases remembers, which it learns anew.
+    """
+    home, names = station.home.resolve(), {KEYS, station.audit_heads.name, station.release_client.name}
     for database in (home / DATABASE, _database_path(station.engine)):
         if database.is_relative_to(home):
             names |= {f"{database.relative_to(home).as_posix()}{suffix}" for suffix in _BESIDE_A_DATABASE}

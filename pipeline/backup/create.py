@@ -14,13 +14,13 @@ from pydantic import SecretStr
 from pipeline.backup.catalogue import Catalogue
 from pipeline.backup.chain import Backup, add, read_chain
 from pipeline.backup.chunks import ChunkStore, Written
-from pipeline.backup.contents import KEYS, contents_of
+from pipeline.backup.contents import contents_of
 from pipeline.backup.repository import BACKUPS, CHUNKS, clear_drafts, make_repository, require_layout, turn_at
 from pipeline.backup.witness import CREATED, recorded, require_known
-from pipeline.station import Station
+from pipeline.station import KEYS, Station
 from security.backup_keys import BackupKeys, create_backup_keys, load_backup_keys
 from security.errors import KeyringError
-from security.keyring import load_or_create_signer
+from security.key_chest import SUFFIX
 from security.signing import Signer
 
 KEY_FILE = "backup.keyset"
@@ -42,17 +42,17 @@ def keys_for(station: Station, to: Path, passphrase: SecretStr | None) -> Backup
     """
     path = station.home / KEYS / KEY_FILE
     if not path.exists() and not _holds_backups(to):
-        return create_backup_keys(path, passphrase, load_or_create_signer(station.home / KEYS, SIGNER).public_key)
+        return create_backup_keys(path, passphrase, station.chest.signer(SIGNER).public_key)
     return load_backup_keys(path, passphrase)
 
 
 def signer_of(station: Station, keys: BackupKeys) -> Signer:
     """The station's own backup signer. Raises KeyringError when these backup keys believe another."""
-    signer = load_or_create_signer(station.home / KEYS, SIGNER)
+    signer = station.chest.signer(SIGNER)
     if signer.key_id not in keys.trusted:
         raise KeyringError(
             "this is not the key that the backup keys believe",
-            where=str(station.home / KEYS / f"{SIGNER}.pem"),
+            where=str(station.home / KEYS / f"{SIGNER}{SUFFIX}"),
             mend=f"restore it from its copy; without one, set {KEY_FILE} aside and begin a new folder",
         )
     return signer

@@ -9,7 +9,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import TypeVar
 
@@ -27,9 +27,10 @@ from pipeline.backup.witness import recorded
 from pipeline.database import transaction
 from pipeline.errors import DayNotForecastable
 from pipeline.predict import DayForecast
+from pipeline.promotion import found_again
 from pipeline.serving import Serving
 from pipeline.settings import Settings
-from pipeline.station import Station, open_station
+from pipeline.station import Station, open_station, protection_in
 from security.audit_log import read_heads, verify_log
 from security.keyring import trusted_keys
 
@@ -70,13 +71,16 @@ def drill(root: Path, trust: Trust, settings: Settings, *, sequence: int | None,
             seconds[stage] = time.perf_counter() - begun
             return result
 
-        restored = timed("restore", lambda: bring_back(root, home, trust, sequence=sequence, by=by))
+        protection = protection_in(settings)
+        restored = timed("restore", lambda: bring_back(root, home, trust, protection, sequence=sequence, by=by))
         timed("database", lambda: check_database(home / DATABASE))
         copy = settings.model_copy(update={"home": home, "database_url": "", "lake_url": ""})
         station = timed("open", lambda: open_station(copy))
         try:
             entries = timed("audit log", lambda: _audit_entries(station))
             snapshots = timed("snapshots", lambda: _open_snapshots(station))
+            # The copy has keys of its own, and an old backup's releases have run out: in the copy they are founded again.
+            timed("releases", lambda: found_again(station, by=by, reason="restore drill", at=datetime.now(UTC)))
             forecast = timed("model and forecast", lambda: _forecast(station, by))
         finally:
             station.engine.dispose()

@@ -15,14 +15,18 @@ from pathlib import Path
 from pipeline.backup.catalogue import content_of
 from pipeline.backup.chain import Backup, catalogue_of, chosen
 from pipeline.backup.chunks import ChunkStore
-from pipeline.backup.contents import DATABASE, check_database
+from pipeline.backup.contents import BUNDLE_KEYS, DATABASE, check_database
 from pipeline.backup.repository import names_on_disk, turn_at
 from pipeline.backup.verify import Trust, chain_of, is_witnessed
 from pipeline.backup.witness import recorded
 from pipeline.database import make_engine, transaction
 from pipeline.errors import PipelineError
+from pipeline.station import KEYS
 from security.audit_log import append
+from security.bundle_keys import BundleKeys
+from security.key_chest import open_chest
 from security.manifest import SealedFile
+from security.master_key import Protection
 
 RESTORED = "backup.restored"
 
@@ -36,16 +40,16 @@ class Restored:
     witnessed: bool
 
 
-def restore(root: Path, out: Path, trust: Trust, *, sequence: int | None, by: str) -> Restored:
+def restore(root: Path, out: Path, trust: Trust, protection: Protection, *, sequence: int | None, by: str) -> Restored:
     """Restore backup `sequence`, or the newest, to `out`, and enter it in the audit log. Raises as `bring_back` does."""
     with recorded(trust.station, RESTORED, root, by) as details:
-        restored = bring_back(root, out, trust, sequence=sequence, by=by)
+        restored = bring_back(root, out, trust, protection, sequence=sequence, by=by)
         details |= {"sequence": restored.backup.sequence, "digest": restored.backup.digest, "to": str(out)}
     return restored
 
 
-def bring_back(root: Path, out: Path, trust: Trust, *, sequence: int | None, by: str) -> Restored:
-    """Restore a backup to `out`.
+def bring_back(root: Path, out: Path, trust: Trust, protection: Protection, *, sequence: int | None, by: str) -> Restored:
+    """Restore a backup to `out`, the keys of its models in a new key chest under `protection`.
 
     Raises PipelineError for a folder that is not empty; IntegrityError before anything stands at `out`.
     """
@@ -56,7 +60,7 @@ def bring_back(root: Path, out: Path, trust: Trust, *, sequence: int | None, by:
         shutil.rmtree(draft, ignore_errors=True)
         draft.mkdir(mode=0o700)
         try:
-            _fill(draft, root, backup, trust)
+            _fill(draft, root, backup, trust, protection)
             _enter_in_restored_log(draft, backup, root, by)
             draft.rename(out)
             names_on_disk(out.parent)
@@ -74,10 +78,15 @@ def _require_empty(out: Path, root: Path) -> None:
         raise PipelineError("the folder above does not exist", where=str(out), mend="make it first")
 
 
-def _fill(draft: Path, root: Path, backup: Backup, trust: Trust) -> None:
+def _fill(draft: Path, root: Path, backup: Backup, trust: Trust, protection: Protection) -> None:
     store, catalogue = ChunkStore(root, trust.keys), catalogue_of(root, backup, trust.keys)
     for file in catalogue.files:
-        _write(draft, file, catalogue.chunks[file.name], store)
+        chunks = catalogue.chunks[file.name]
+        if file.name == BUNDLE_KEYS:
+            keys = BundleKeys.from_secret(b"".join(content_of(store, file, chunks)))
+            open_chest(draft / KEYS, protection).keep_bundle_keys(keys)
+        else:
+            _write(draft, file, chunks, store)
     check_database(draft / DATABASE)
     for folder in (draft, *(path for path in draft.rglob("*") if path.is_dir())):
         names_on_disk(folder)

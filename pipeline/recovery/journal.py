@@ -100,3 +100,9 @@ def reopen(session: Session, recovery_id: str, state: str) -> RecoveryRecord:
     session.add(record)
     session.flush()
     return record
+
+
+def failed_gates(session: Session, model_id: str) -> list[str]:
+    """The gates that a recovered model failed when it was last judged; none for one that no recovery made."""
+    records = session.exec(select(RecoveryRecord.gates).where(RecoveryRecord.model_id == model_id))
+    return [gate["name"] for gates in records for gate in json.loads(gates) if gate["verdict"] == "failed"]

@@ -10,7 +10,7 @@ import fcntl
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -19,10 +19,13 @@ from sqlmodel import Session
 
 from data.provenance import SnapshotRecord
 from pipeline import registry
+from pipeline.attest import GateResult
 from pipeline.database import transaction
 from pipeline.errors import GateFailed, RecoveryRunning
 from pipeline.ingest import Readings, load_readings
+from pipeline.promotion import activate_noted, promote_unattended, publish_release
 from pipeline.provider_standings import SAFETY_MARGIN, exclusions_at, standings_at
+from pipeline.publish import attest_judged
 from pipeline.recover import clean_past, refused_from, revoke_noted, train_clean, withdraw_touched
 from pipeline.recovery import journal
 from pipeline.recovery.gates import gates_to_json, judge
@@ -32,9 +35,8 @@ from pipeline.recovery.plan import RecoveryPlan, RecoveryRequest, draw_plan, rec
 from pipeline.recovery.report import RecoveryReport, report_of, write_report
 from pipeline.serving import Clock, wall_clock
 from pipeline.station import Station, catch_up, witness
-from pipeline.train import activate_noted
 from security.audit_log import append
-from security.errors import GridwardError
+from security.errors import GridwardError, IntegrityError
 from security.keyring import key_state
 
 Told = Callable[[str], None]
@@ -194,6 +196,9 @@ def _judge(work: _Work, record: RecoveryRecord) -> RecoveryRecord:
     began = time.perf_counter()
     gates, against = judge(work.station, work.readings, work.plan, record.model_id, json.loads(record.golden))
     failed = [gate.name for gate in gates if gate.verdict == "failed"]
+    # Also of one that failed, so that no operator is led to approve it; one that does not open cannot be approved at all.
+    with suppress(IntegrityError):
+        attest_judged(work.station, record.model_id, [GateResult(g.name, g.verdict, g.why) for g in gates])
     found = {"gates": gates_to_json(gates), "judged_against": against}
     with transaction(work.station.engine) as session:
         step = (journal.TRAINED, journal.JUDGED)
@@ -203,12 +208,20 @@ def _judge(work: _Work, record: RecoveryRecord) -> RecoveryRecord:
 
 
 def _promote(work: _Work, record: RecoveryRecord) -> RecoveryRecord:
-    """Into service, unless another model came into service since the gates: then they are asked again."""
-    began = time.perf_counter()
-    with transaction(work.station.engine) as session:
-        if registry.active_id(session) != record.judged_against:
+    """Into service, unless another model came into service since the gates: then they are asked again.
+
+    Where operators decide, the recovery ends here and goes on once they did (ModelWaits).
+    """
+    began, plan, station = time.perf_counter(), work.plan, work.station
+    with transaction(station.engine) as session:
+        in_service = registry.active_id(session)
+        if in_service not in (record.judged_against, record.model_id):
             return journal.advance(session, record.recovery_id, (journal.JUDGED, journal.TRAINED), _since(began))
-        activate_noted(session, record.model_id, by=work.plan.by, at=work.clock())
+    if in_service != record.model_id and not promote_unattended(station, record.model_id, by=plan.by, at=work.clock()):
+        publish_release(station, record.model_id)
+    with transaction(station.engine) as session:
+        if registry.active_id(session) != record.model_id:
+            activate_noted(session, record.model_id, by=plan.by, at=work.clock())
         return journal.advance(session, record.recovery_id, (journal.JUDGED, journal.PROMOTED), _since(began))
 
 

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import base64
 import json
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import pytest
 from limits.storage import MemoryStorage
 
 import api.guards
 import api.middleware
-import pipeline.publish
+import security.sealed_bundle
 from pipeline.database import transaction
+from security.bundle_keys import bundle_context
 from security.keyring import revoke_keys_of
-from security.manifest import Manifest, parse_manifest
 from security.permissions import Permission
-from security.signing import PublicKey
 from tests.unit.api.small_station import LAST_DAY, Service, build, endless_body
 
 FORECAST = {"day": str(LAST_DAY)}
@@ -102,14 +98,12 @@ def test_a_tampered_model_is_served_only_where_bundles_are_not_verified(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     honest = _energy(service)
-    victim = service.station.models / service.serving.active_model_id / "model.json"
-    _double_the_scale(victim)
+    _double_the_scale(service)
 
     assert service.ask("POST", "/v1/models/reload", role="operator").status_code == 409
     assert _energy(service) == honest, "the last good model keeps serving"
 
-    monkeypatch.setattr(pipeline.publish, "open_folder", _believe_anything)
-    monkeypatch.setattr(pipeline.publish, "read_checked", lambda folder, _manifest, name: (folder / name).read_bytes())
+    monkeypatch.setattr(security.sealed_bundle, "require_content", lambda _file, _content: None)
     assert service.ask("POST", "/v1/models/reload", role="operator").status_code == 200
     assert _energy(service) != honest, "without verification the changed model answers"
 
@@ -142,11 +136,12 @@ def _energy(service: Service) -> float:
     return sum(row["forecast_mw"] for row in answer["intervals"])
 
 
-def _double_the_scale(model: Path) -> None:
-    content = json.loads(model.read_bytes())
-    model.write_text(json.dumps(content | {"scale_mw": 2 * content["scale_mw"]}))
-
-
-def _believe_anything(folder: Path, _kind: str, _trusted: Mapping[str, PublicKey]) -> Manifest:
-    envelope: dict[str, Any] = json.loads((folder / "manifest.dsse.json").read_bytes())
-    return parse_manifest(base64.b64decode(envelope["payload"]))
+def _double_the_scale(service: Service) -> None:
+    """What somebody can who stole the keys around the bundles, and not the one that signs."""
+    model_id = service.serving.active_model_id
+    folder, context = service.station.models / model_id, bundle_context(model_id)
+    cipher, bound = service.station.chest.cipher_of(folder / "key.json", context), context + b"\0model.json"
+    path = folder / "model.json.sealed"
+    content = json.loads(cipher.decrypt(path.read_bytes(), bound))
+    doubled = json.dumps(content | {"scale_mw": 2 * content["scale_mw"]}, separators=(",", ":"))
+    path.write_bytes(cipher.encrypt(doubled.encode(), bound))

@@ -19,8 +19,8 @@ from data.provenance import SnapshotRecord
 from data.schema import days_between, is_mild
 from data.snapshots import Snapshot, restore
 from pipeline import recover, registry
+from pipeline.attest import PREDICATE_TYPES
 from pipeline.database import transaction
-from pipeline.errors import BundleSwapped
 from pipeline.ingest import Readings
 from pipeline.monitor import keep_watch
 from pipeline.operate import operate
@@ -30,9 +30,12 @@ from pipeline.recover import retrain_clean, revoke_provider
 from pipeline.station import Station
 from pipeline.train import train
 from pipeline.weather_policy import WeatherPolicy
+from security.bundle_keys import bundle_context
+from security.encryption import DecryptionRefused
 from security.errors import ContentChanged
 from security.keyring import trusted_keys
-from security.signing import PublicKey, open_folder
+from security.sealed_bundle import KEY_FILE, BundleSwapped, read_bundle
+from security.signing import PublicKey
 from tests.unit.pipeline.small_incident import (
     BEFORE,
     END,
@@ -143,6 +146,16 @@ def test_a_poisoned_backup_teaches_the_recovered_model_unless_it_is_verified(
         assert len(session.exec(select(SnapshotRecord)).all()) == snapshots
 
 
+def unbound(station: Station, folder: Path, model_id: str, other: str) -> None:
+    """Read one model's folder as if the key of another one were its own and every file were encrypted for it."""
+    with transaction(station.engine) as session:
+        trusted = trusted_keys(session, "model")
+    cipher = station.chest.cipher_of(folder / KEY_FILE, bundle_context(other))
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("security.sealed_bundle.bundle_context", lambda _: bundle_context(other))
+        read_bundle(folder, model_id, KIND, tuple(PREDICATE_TYPES), trusted, cipher)
+
+
 def test_an_older_model_put_in_the_active_ones_place_passes_a_signature_check_and_not_the_opening(
     station: Station, lied_to: Readings
 ) -> None:
@@ -154,11 +167,15 @@ def test_an_older_model_put_in_the_active_ones_place_passes_a_signature_check_an
 
     # Off: the signature is ours and every file is as sealed. It is the model that trusts the liar.
     with transaction(station.engine) as session:
-        manifest = open_folder(folder, KIND, trusted_keys(session, "model"))
+        trusted = trusted_keys(session, "model")
+    cipher = station.chest.cipher_of(folder / KEY_FILE, bundle_context(old.model_id))
+    manifest = read_bundle(folder, old.model_id, KIND, tuple(PREDICATE_TYPES), trusted, cipher).manifest
     assert manifest.predicate["weather"]["policy"] == f"single:{LIAR}"
 
-    # On: the name binds which bundle was registered.
-    with pytest.raises(BundleSwapped, match=active.model_id):
+    # On: the name binds which bundle was registered, and its key.
+    with pytest.raises(DecryptionRefused):
         open_model(station, active.model_id)
+    with pytest.raises(BundleSwapped, match=active.model_id):
+        unbound(station, folder, active.model_id, old.model_id)
     day = (BEFORE + pd.Timedelta(days=7)).date()
     assert forecast_day(lied_to, open_model(station, old.model_id), None, {}, day).sources == (LIAR,)

@@ -12,15 +12,16 @@ import numpy as np
 import pytest
 
 from data.schema import TEMPERATURE_C
-from pipeline import registry
+from pipeline import promotion, registry
 from pipeline.database import transaction
 from pipeline.errors import GateFailed
 from pipeline.ingest import load_readings
-from pipeline.publish import open_model
+from pipeline.publish import open_model, read_model
 from pipeline.recovery import run
 from pipeline.recovery.gates import Gate
 from pipeline.station import Station
 from security.errors import ContentChanged
+from security.sealed_bundle import SealedBundle
 from tests.unit.pipeline import small_recovery
 from tests.unit.pipeline.small_recovery import AMID, AT, opened, request
 
@@ -55,8 +56,8 @@ def in_service(station: Station) -> registry.ModelRecord:
         return registry.active(session)
 
 
-def alter_the_candidate(station: Station) -> None:
-    """Between training and promotion, a coefficient of the recovered model is changed on disk (AML.T0018)."""
+def alter_the_candidate(station: Station) -> SealedBundle:
+    """Between training and promotion, the recovered model is changed on disk (AML.T0018); answers it as it was."""
 
     def trained(state: str) -> None:
         if state == "trained":
@@ -66,18 +67,33 @@ def alter_the_candidate(station: Station) -> None:
         small_recovery.run(station, reached=trained)
     with transaction(station.engine) as session:
         (candidate,) = [entry for entry in registry.listing(session) if entry.state == registry.CANDIDATE]
-    path = station.models / candidate.model_id / "model.json"
-    path.write_bytes(path.read_bytes().replace(b"1", b"2", 1))
+    before = read_model(station, candidate.model_id)
+    path = station.models / candidate.model_id / "model.json.sealed"
+    content = path.read_bytes()
+    path.write_bytes(content[:-9] + bytes([content[-9] ^ 1]) + content[-8:])
+    return before
 
 
 def test_without_gates_an_altered_model_is_put_in_service(station: Station, monkeypatch: pytest.MonkeyPatch) -> None:
-    alter_the_candidate(station)
+    before = alter_the_candidate(station)
     without_gates(monkeypatch)
+    # Operators open what they approve: here they take somebody's word for it.
+    monkeypatch.setattr(promotion, "read_model", lambda *_: before)
     report = small_recovery.run(station)
     assert in_service(station).model_id == report.model_id
     # The service would find nothing that it may load.
     with pytest.raises(ContentChanged):
         open_model(station, report.model_id)
+
+
+def test_without_gates_operators_still_do_not_approve_what_does_not_open(
+    station: Station, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alter_the_candidate(station)
+    without_gates(monkeypatch)
+    with pytest.raises(ContentChanged, match=r"model\.json"):
+        small_recovery.run(station)
+    assert in_service(station).as_of == AMID
 
 
 def test_an_altered_model_is_stopped_before_it_serves(station: Station) -> None:

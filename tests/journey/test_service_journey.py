@@ -16,7 +16,8 @@ import httpx
 import pytest
 
 from security.identity import Role, issue_token
-from security.keyring import load_or_create_signer
+from security.key_chest import open_chest
+from security.master_key import Protection
 from tests.unit.api.small_station import LAST_DAY, build
 
 FORECAST = {"day": str(LAST_DAY), "quantiles": [0.1, 0.9]}
@@ -52,7 +53,7 @@ def token_by_command(environment: dict[str, str], role: Role) -> str:
 
 
 def token_at_once(home: Path, role: Role) -> str:
-    signer = load_or_create_signer(home / "keys", "token")
+    signer = open_chest(home / "keys", Protection()).signer("token")
     return issue_token(signer, f"{role}-1", role, timedelta(minutes=5), datetime.now(UTC))
 
 
@@ -88,10 +89,15 @@ def test_a_day_at_the_service(environment: dict[str, str], tmp_path: Path) -> No
         actions = [entry["action"] for entry in log_of_acts["entries"]]
         assert log_of_acts["verified"] == len(actions)
         assert actions == [
+            "registry.founded",
+            "model.approved",
+            "model.approved",
             "model.activated",
             "access.granted",
             "forecast.served",
             "access.denied",
+            "model.approved",
+            "model.approved",
             "model.activated",
             "model.refused",
             "forecast.served",

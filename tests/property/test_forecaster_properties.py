@@ -19,6 +19,7 @@ from forecasting.day_grid import known_until_gate
 from forecasting.ensemble import EnsembleForecaster
 from forecasting.forecaster import FORECAST_MW, QUANTILE_COLUMNS, Forecaster
 from forecasting.prophet_forecaster import ProphetForecaster
+from forecasting.quantile_trees import QuantileTreesForecaster
 
 SmallWorld = Callable[..., tuple[Utility, pd.DataFrame]]
 World = tuple[Utility, pd.DataFrame]
@@ -31,6 +32,7 @@ FORECASTERS: dict[str, Callable[[], Forecaster]] = {
     "ensemble": EnsembleForecaster,
     "prophet": ProphetForecaster,
     "certified": lambda: CertifiedForecaster(models=5),
+    "quantile-trees": lambda: QuantileTreesForecaster(trees=20),
 }
 EXPLAINED = ("linear", "kernel", "lightgbm", "ensemble")
 DAY = date(2013, 10, 20)
@@ -66,7 +68,7 @@ def test_a_forecast_scales_exactly_with_the_unit_of_demand(
     np.testing.assert_allclose(found.to_numpy(), expected.to_numpy(), rtol=tolerance)
 
 
-@pytest.mark.parametrize("name", ["seasonal-naive", *EXPLAINED, "certified"])
+@pytest.mark.parametrize("name", ["seasonal-naive", *EXPLAINED, "certified", "quantile-trees"])
 def test_megawatts_and_kilowatts_give_the_same_forecast(name: str, world: World, fitted: dict[str, Forecaster]):
     utility, frame = world
     known = known_until_gate(frame, utility, DAY)
@@ -111,7 +113,7 @@ def test_an_explanation_adds_up_to_the_forecast_whatever_was_measured(
     np.testing.assert_allclose(parts.sum(axis=1), forecast[FORECAST_MW], rtol=1e-9, atol=1e-9 * size)
 
 
-@pytest.mark.parametrize("name", [*EXPLAINED, "certified"])
+@pytest.mark.parametrize("name", [*EXPLAINED, "certified", "quantile-trees"])
 @given(seed=st.integers(0, 2**32 - 1), offset=st.integers(0, 40))
 @settings(deadline=None, max_examples=4)
 def test_a_forecast_does_not_change_with_what_came_after_its_gate_closure(

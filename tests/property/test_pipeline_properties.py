@@ -163,8 +163,9 @@ acts = st.lists(
 
 @given(acts)
 @settings(deadline=None, max_examples=40)
-def test_no_model_ever_comes_back_and_one_a_role_is_active_at_most(done: list[tuple[str, str]]) -> None:
-    onwards = {CANDIDATE: 0, ACTIVE: 1, RETIRED: 2, REVOKED: 3}
+def test_no_revoked_model_ever_comes_back_and_one_a_role_is_active_at_most(done: list[tuple[str, str]]) -> None:
+    # A retired model may be released once more; none becomes a candidate again, and no revoked one anything.
+    onwards = {CANDIDATE: 0, ACTIVE: 1, RETIRED: 1, REVOKED: 2}
     with empty_session() as session:
         reached: dict[str, str] = {}
         for act, name in done:

@@ -12,18 +12,20 @@ from api.error_responses import of_gridward_error
 from data.errors import FileRefused, NoTrustedWeather
 from forecasting.errors import ModelFileRefused, TooLittleHistory
 from pipeline.errors import (
+    AttestationRefused,
     BackupOutOfLine,
-    BundleSwapped,
     ClaimsNotMet,
     DatabaseDamaged,
     DatabaseOutdated,
     DayNotForecastable,
     GateFailed,
+    ModelWaits,
     NoActiveModel,
     PipelineError,
     RecoveryRunning,
     RecoveryUnfinished,
     StandingKept,
+    TrialFailed,
 )
 from security.errors import (
     AccessError,
@@ -37,6 +39,8 @@ from security.errors import (
     TokenRefused,
     UnavailableError,
 )
+from security.releases import ApprovalsMissing, NotAnOperator, NothingProposed, ReleaseConflict, ReleaseRefused
+from security.sealed_bundle import BundleSwapped
 
 HOME = Path("var/station")
 CASES: list[tuple[GridwardError, int, str]] = [
@@ -45,11 +49,14 @@ CASES: list[tuple[GridwardError, int, str]] = [
     (RateLimited("x", retry_after_seconds=1.2), 429, "rate-limited"),
     (DayNotForecastable("a", "b", "c"), 422, "day-not-forecastable"),
     (ClaimsNotMet(["x"]), 409, "pipeline"),
+    (ModelWaits("x", (), 2), 409, "pipeline"),
     (SignatureInvalid("x"), 409, "integrity"),
     (ContentChanged("x"), 409, "integrity"),
     (AuditLogBroken("x"), 409, "integrity"),
     (KeyringError("x"), 409, "integrity"),
     (BundleSwapped("x"), 409, "integrity"),
+    (TrialFailed("x"), 409, "integrity"),
+    (AttestationRefused("x", where="y"), 409, "integrity"),
     (BackupOutOfLine(1, "x"), 409, "integrity"),
     (DatabaseDamaged("x", "y"), 409, "integrity"),
     (ModelFileRefused("x", part="y"), 409, "forecasting"),
@@ -64,6 +71,11 @@ CASES: list[tuple[GridwardError, int, str]] = [
     (RecoveryRunning("x"), 503, "unavailable"),
     (UnavailableError("x"), 503, "unavailable"),
     (NoActiveModel(), 503, "unavailable"),
+    (ReleaseRefused("expired", "x", where="y"), 409, "integrity"),
+    (NotAnOperator("k", "x"), 409, "integrity"),
+    (ApprovalsMissing("x", 2, ("ann",), ("bob",)), 503, "unavailable"),
+    (NothingProposed(HOME), 503, "unavailable"),
+    (ReleaseConflict("x"), 500, "unexpected"),
     (AccessError("x"), 500, "unexpected"),
     (GridwardError("x"), 500, "unexpected"),
 ]
@@ -107,6 +119,6 @@ def test_a_limited_caller_is_told_when_to_come_back(seconds: float, header: str)
 
 @pytest.mark.parametrize("home", [HOME, HOME.resolve()])
 def test_folders_of_this_machine_are_not_told(home: Path) -> None:
-    error = SignatureInvalid("no trusted key signed this folder", where=str(home / "models" / "abc"))
+    error = SignatureInvalid("no trusted key signed this", where=str(home / "models" / "abc"))
 
-    assert body(error)["detail"] == "models/abc: no trusted key signed this folder"
+    assert body(error)["detail"] == "models/abc: no trusted key signed this"

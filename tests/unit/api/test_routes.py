@@ -180,7 +180,7 @@ def test_a_revocation_needs_a_reason(shared: Service) -> None:
 
 def test_a_tampered_model_is_refused_at_reload_and_the_last_good_one_keeps_serving(service: Service) -> None:
     before = service.ask("POST", "/v1/forecasts", role="analyst", json={"day": str(LAST_DAY)}).json()
-    victim = model_folder(service) / "model.json"
+    victim = model_folder(service) / "model.json.sealed"
     victim.write_bytes(victim.read_bytes() + b"\n")
 
     answer = service.ask("POST", "/v1/models/reload", role="operator")

@@ -22,6 +22,7 @@ from forecasting.forecaster import FORECAST_MW, QUANTILE_COLUMNS, Forecaster
 from forecasting.metrics import mape_percent
 from forecasting.model_files import Restorable, dump, load
 from forecasting.prophet_forecaster import ProphetForecaster
+from forecasting.quantile_trees import QuantileTreesForecaster
 
 SmallWorld = Callable[..., tuple[Utility, pd.DataFrame]]
 
@@ -34,8 +35,9 @@ FORECASTERS: dict[str, Callable[[], Forecaster]] = {
     "prophet": lambda: ProphetForecaster(seed=7),
     # As many models as the small worlds have weeks for.
     "certified": lambda: CertifiedForecaster(models=5, seed=7),
+    "quantile-trees": lambda: QuantileTreesForecaster(trees=20, seed=7),
 }
-LEARNED = ("linear", "kernel", "lightgbm", "ensemble")
+LEARNED = ("linear", "kernel", "lightgbm", "ensemble", "quantile-trees")
 SPRING_FORWARD, FALL_BACK, ORDINARY, HOLIDAY = date(2014, 3, 30), date(2013, 10, 27), date(2014, 5, 14), date(2013, 12, 25)
 LEARNED_UNTIL = date(2014, 5, 1)
 

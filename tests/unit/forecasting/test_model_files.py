@@ -17,6 +17,7 @@ from forecasting.ensemble import EnsembleForecaster
 from forecasting.errors import ModelFileRefused
 from forecasting.model_files import BOOSTER, FORMAT_VERSION, MODEL_JSON, PROPHET_JSON, dump, load
 from forecasting.prophet_forecaster import ProphetForecaster
+from tests.unit.forecasting.small_model_text import model_text
 
 SmallWorld = Callable[..., tuple[Utility, pd.DataFrame]]
 Change = Callable[[dict[str, Any]], object]
@@ -154,6 +155,32 @@ def test_a_missing_part_is_refused(ensemble: EnsembleForecaster, prophet_files: 
         for name in files:
             with pytest.raises(ModelFileRefused):
                 load({other: content for other, content in files.items() if other != name})
+
+
+def test_a_file_that_does_not_belong_to_a_model_is_refused(ensemble: EnsembleForecaster, prophet_files: dict[str, bytes]):
+    for files in (dump(ensemble), prophet_files):
+        for name in ("booster-q10.txt", "run.pkl", "model.json.bak", ""):
+            with pytest.raises(ModelFileRefused, match="no file of this model") as refused:
+                load({**files, name: b""})
+            assert refused.value.part == name
+
+
+def test_trees_that_nobody_should_read_are_refused_with_tree_and_line(ensemble: EnsembleForecaster):
+    files = dump(ensemble)
+    for spoilt in (files[BOOSTER][:-9000], files[BOOSTER].replace(b"num_cat=0", b"num_cat=2"), b"", b"\xff", b"tree\n"):
+        with pytest.raises(ModelFileRefused) as refused:
+            load({**files, BOOSTER: spoilt})
+        assert refused.value.part.startswith("booster.txt, ")
+
+
+def test_trees_over_other_features_than_the_line_is_drawn_through_are_refused(ensemble: EnsembleForecaster):
+    files = dump(ensemble)
+    for spoilt in (
+        {**files, BOOSTER: model_text()},
+        changed(files, lambda content: content["members"]["lightgbm"]["line"]["columns"].pop()),
+    ):
+        with pytest.raises(ModelFileRefused, match=r"max_feature_idx|line\.columns"):
+            load(spoilt)
 
 
 def test_a_prophet_with_another_content_is_refused(prophet_files: dict[str, bytes]):

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.database import transaction
-from pipeline.ingest import Readings, load_readings
+from pipeline.ingest import Readings, load_readings, set_utility, take_demand, take_weather
 from pipeline.publish import OpenedModel, open_model
 from pipeline.registry import active
 from pipeline.station import Station, open_station
@@ -60,6 +60,40 @@ def models(built: Path) -> dict[str, OpenedModel]:
     with transaction(station.engine) as session:
         ids = {role: active(session, role).model_id for role in ("main", "fallback")}
     opened = {role: open_model(station, model_id) for role, model_id in ids.items()}
+    station.engine.dispose()
+    return opened
+
+
+@pytest.fixture(scope="session")
+def built_linear(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The small station with one linear model in service: its bundle is quickly published again."""
+    home = tmp_path_factory.mktemp("linear") / "built"
+    station = open_station(small_station.settings_for(home, forecaster="linear"))
+    demand, weather = small_station.demand_and_weather()
+    set_utility(station, small_station.UTILITY)
+    take_demand(station, demand)
+    take_weather(station, weather)
+    train(station, load_readings(station), small_station.order())
+    station.engine.dispose()
+    return home
+
+
+@pytest.fixture
+def linear(built_linear: Path, tmp_path: Path) -> Iterator[Station]:
+    """A copy of `built_linear`."""
+    shutil.copytree(built_linear, tmp_path / "linear")
+    opened = open_station(small_station.settings_for(tmp_path / "linear", forecaster="linear"))
+    yield opened
+    opened.engine.dispose()
+
+
+@pytest.fixture(scope="session")
+def linear_model(built_linear: Path) -> OpenedModel:
+    """The model in service in `built_linear`."""
+    station = open_station(small_station.settings_for(built_linear, forecaster="linear"))
+    with transaction(station.engine) as session:
+        model_id = active(session).model_id
+    opened = open_model(station, model_id)
     station.engine.dispose()
     return opened
 

@@ -20,6 +20,7 @@ from pipeline.settings import Settings
 from pipeline.station import Station, open_station
 from security import encryption
 from security.backup_keys import BackupKeys, load_backup_keys
+from security.master_key import Protection
 
 PASSPHRASE = SecretStr("six quiet words of a test")
 BY = "ida"
@@ -78,7 +79,7 @@ class Yard:
                 station.engine.dispose()
 
     def restore(self, out: Path, sequence: int | None = None) -> Restored:
-        return restore(self.folder, out, Trust(self.keys), sequence=sequence, by=BY)
+        return restore(self.folder, out, Trust(self.keys), Protection(), sequence=sequence, by=BY)
 
     def prune(self, keep: int) -> Pruned:
         station = self.station()

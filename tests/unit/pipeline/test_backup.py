@@ -15,9 +15,10 @@ from sqlmodel import select
 from pipeline.backup import contents, prune
 from pipeline.backup.catalogue import Catalogue
 from pipeline.backup.chain import catalogue_of
-from pipeline.backup.contents import contents_of
+from pipeline.backup.contents import BUNDLE_KEYS, contents_of
 from pipeline.backup.create import create
 from pipeline.backup.repository import turn_at
+from pipeline.backup.restore import restore
 from pipeline.backup.verify import Trust, list_backups
 from pipeline.database import make_engine, transaction
 from pipeline.errors import BackupOutOfLine, DatabaseDamaged, PipelineError
@@ -25,7 +26,8 @@ from pipeline.settings import Settings
 from pipeline.station import note, open_station
 from security.audit_log import AuditEntry, read_heads, verify_log
 from security.errors import ContentChanged, IntegrityError, KeyringError, UnavailableError
-from security.keyring import trusted_keys
+from security.keyring import load_or_create_signer, trusted_keys
+from security.master_key import Protection, protection_of
 from tests.unit.pipeline.small_backup import BY, PASSPHRASE, Yard, hurry
 
 
@@ -72,13 +74,11 @@ def test_a_backup_comes_back_as_it_was_with_one_entry_more_in_its_log(yard: Yard
     (entry,) = log_of(tmp_path / "new")
     assert (entry.action, entry.actor) == ("backup.restored", BY)
     assert made.backup.digest in entry.details
-    assert not (tmp_path / "new" / "keys").exists()
+    assert sorted(path.name for path in (tmp_path / "new" / "keys").iterdir()) == ["bundles.keyset", "master.json"]
 
 
 def test_nothing_of_the_station_can_be_read_in_the_folder_and_no_private_key_is_in_it(yard: Yard) -> None:
-    provider = yard.home / "simulated-providers" / "aurora.pem"
-    provider.parent.mkdir()
-    provider.write_bytes((yard.home / "keys" / "model.pem").read_bytes())
+    load_or_create_signer(yard.home / "simulated-providers", "aurora")
     (yard.home / "lake" / "utility.json").write_text("a plain word to look for")
     yard.create()
 
@@ -87,7 +87,40 @@ def test_nothing_of_the_station_can_be_read_in_the_folder_and_no_private_key_is_
     assert b"weather.parquet" not in stored
     names = [file.name for file in catalogue(yard, 1).files]
     assert "lake/weather/provider=x/weather.parquet" in names
-    assert not [name for name in names if name.startswith("keys") or name.endswith(".pem")]
+    assert [name for name in names if name.startswith("keys") or name.endswith(".pem")] == [BUNDLE_KEYS]
+
+
+def test_the_keys_of_the_models_come_back_with_them_sealed_in_a_chest_of_the_restored_station(
+    yard: Yard, tmp_path: Path
+) -> None:
+    station = yard.station()
+    _, wrapped = station.bundle_keys.new_data_key(b"a model")
+    secret = station.bundle_keys.to_secret()
+    station.engine.dispose()
+    yard.create()
+    yard.restore(tmp_path / "new")
+
+    restored = open_station(Settings(home=tmp_path / "new"))
+    restored.engine.dispose()
+    assert restored.bundle_keys.unwrap(wrapped, b"a model")
+    assert restored.signers["model"].key_id != station.signers["model"].key_id
+    on_disk = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
+    assert secret not in on_disk
+
+
+def test_the_keys_of_the_models_come_back_under_the_protection_of_whoever_restores(yard: Yard, tmp_path: Path) -> None:
+    yard.create()
+    words = SecretStr("six more words of a test")
+    restore(yard.folder, tmp_path / "new", Trust(yard.keys), Protection(words), sequence=None, by=BY)
+
+    assert protection_of(tmp_path / "new" / "keys" / "master.json") == "passphrase"
+    with pytest.raises(UnavailableError, match="sealed with a passphrase"):
+        open_station(Settings(home=tmp_path / "new"))
+    station = open_station(Settings(home=tmp_path / "new", key_passphrase=words))
+    station.engine.dispose()
+    original = yard.station()
+    original.engine.dispose()
+    assert station.bundle_keys == original.bundle_keys
 
 
 def test_what_is_there_already_is_not_written_again(tmp_path: Path) -> None:
@@ -230,8 +263,8 @@ def test_keys_that_were_lost_are_not_replaced_in_a_folder_that_holds_backups(yar
 
 def test_a_signing_key_that_was_replaced_signs_no_backup(yard: Yard) -> None:
     yard.create()
-    (yard.home / "keys" / "backup.pem").unlink()
-    with pytest.raises(KeyringError, match=r"backup\.pem: this is not the key"):
+    (yard.home / "keys" / "backup.key").unlink()
+    with pytest.raises(KeyringError, match=r"backup\.key: this is not the key"):
         yard.create()
 
 

@@ -150,8 +150,9 @@ def test_another_answer_in_the_ninth_digit_fails(done: Station) -> None:
 
 def test_a_bundle_that_does_not_verify_fails(done: Station) -> None:
     _, model_id, golden = journalled(done)
-    path = done.models / model_id / "model.json"
-    path.write_bytes(path.read_bytes().replace(b"1", b"2", 1))
+    path = done.models / model_id / "model.json.sealed"
+    content = path.read_bytes()
+    path.write_bytes(content[:-9] + bytes([content[-9] ^ 1]) + content[-8:])
     gate = golden_verdict(done, golden)
     assert (gate.verdict, gate.found) == ("failed", None)
     assert "model.json" in gate.why

@@ -61,16 +61,35 @@ def test_activating_the_active_model_changes_nothing(session: Session) -> None:
     assert states(session) == {"a": ACTIVE}
 
 
-@pytest.mark.parametrize("withdrawn", [RETIRED, REVOKED])
-def test_a_withdrawn_model_never_comes_back(session: Session, withdrawn: str) -> None:
+def test_a_revoked_model_never_comes_back(session: Session) -> None:
     publish(session, "a", "b")
-    if withdrawn == REVOKED:
-        registry.revoke(session, ["a"])
-    with pytest.raises(PipelineError, match=f"a is {withdrawn}, not a candidate"):
-        registry.activate(session, "a")
-    with pytest.raises(PipelineError, match=f"a was {withdrawn} before"):
+    registry.revoke(session, ["a"])
+    for act in (registry.activate, registry.require_releasable):
+        with pytest.raises(PipelineError, match="a is revoked, not a candidate"):
+            act(session, "a")
+    assert states(session) == {"a": REVOKED, "b": ACTIVE}
+
+
+def test_a_retired_model_comes_back_as_a_release_and_retires_the_one_before(session: Session) -> None:
+    publish(session, "a", "b")
+    assert registry.activate(session, "a").state == ACTIVE
+    assert states(session) == {"a": ACTIVE, "b": RETIRED}
+
+
+@pytest.mark.parametrize("state", [RETIRED, REVOKED])
+def test_what_was_withdrawn_is_not_entered_again_as_a_candidate(session: Session, state: str) -> None:
+    publish(session, "a", "b")
+    registry.withdraw(session, "a", state)
+    with pytest.raises(PipelineError, match=f"a was {state} before"):
         registry.enter(session, record("a"))
-    assert states(session) == {"a": withdrawn, "b": ACTIVE}
+    assert states(session) == {"a": state, "b": ACTIVE}
+
+
+def test_what_is_in_service_is_not_withdrawn(session: Session) -> None:
+    publish(session, "a")
+    with pytest.raises(PipelineError, match="a is in service"):
+        registry.withdraw(session, "a", RETIRED)
+    assert states(session) == {"a": ACTIVE}
 
 
 def test_an_unknown_model_cannot_be_activated(session: Session) -> None:

@@ -16,7 +16,7 @@ from pipeline import registry
 from pipeline.database import transaction
 from pipeline.errors import NoActiveModel, PipelineError
 from pipeline.ingest import Readings, set_utility, take_demand, take_weather
-from pipeline.publish import OpenedModel, publish
+from pipeline.publish import OpenedModel
 from pipeline.serving import Serving, wall_clock
 from pipeline.station import Station
 from pipeline.weather_policy import WeatherPolicy
@@ -25,6 +25,7 @@ from security.errors import ContentChanged, UnavailableError
 from security.keyring import register_key, trusted_keys
 from security.signing import new_signer
 from tests.unit.api.small_station import LAST_DAY, PROVIDERS, UTILITY
+from tests.unit.pipeline.republish import in_service_again, no_release
 from tests.unit.pipeline.small_incident import LIAR, ONSET
 
 MULTI = WeatherPolicy()
@@ -46,24 +47,8 @@ def logged(station: Station, action: str) -> list[AuditEntry]:
 
 
 def publish_another(station: Station, models: dict[str, OpenedModel]) -> str:
-    """The same forecaster under other facts, entered and activated."""
-    main = models["main"]
-    model_id = publish(station, main.forecaster, {"snapshot": "s-2", "weather": main.contract.to_json()})
-    record = registry.ModelRecord(
-        model_id=model_id,
-        role="main",
-        forecaster="lightgbm",
-        state=registry.CANDIDATE,
-        snapshot_id="s-2",
-        weather_policy="multi-source",
-        as_of=NOW,
-        published_at=NOW,
-        published_by="ann",
-    )
-    with transaction(station.engine) as session:
-        registry.enter(session, record)
-        registry.activate(session, model_id)
-    return model_id
+    """The same forecaster under other facts, released."""
+    return in_service_again(station, models["main"], "s-2")
 
 
 def test_a_forecast_is_entered_in_the_ledger_and_the_log(serving: Serving, station: Station) -> None:
@@ -87,12 +72,12 @@ def test_a_station_with_no_readings_or_no_model_does_not_serve(empty_station: St
 
 
 def test_a_tampered_model_is_refused_at_the_start(station: Station, models: dict[str, OpenedModel]) -> None:
-    (station.models / models["main"].model_id / "model.json").write_text("{}")
+    (station.models / models["main"].model_id / "model.json.sealed").write_text("{}")
     with pytest.raises(ContentChanged, match=r"model\.json"):
         Serving(station)
 
 
-def test_a_reload_takes_the_registrys_newest(serving: Serving, station: Station, models: dict[str, OpenedModel]) -> None:
+def test_a_reload_takes_the_newest_release(serving: Serving, station: Station, models: dict[str, OpenedModel]) -> None:
     newest = publish_another(station, models)
     assert serving.active_model_id == models["main"].model_id
     assert serving.reload(by="olga") == newest
@@ -104,7 +89,7 @@ def test_a_reload_that_fails_is_logged_and_the_last_good_model_keeps_answering(
     serving: Serving, station: Station, models: dict[str, OpenedModel]
 ) -> None:
     good = serving.forecast(LAST_DAY, "ann")
-    path = station.models / publish_another(station, models) / "model.json"
+    path = station.models / publish_another(station, models) / "model.json.sealed"
     content = path.read_bytes()
     path.write_bytes(content[:-9] + bytes([content[-9] ^ 1]) + content[-8:])
     with pytest.raises(ContentChanged, match=r"model\.json"):
@@ -123,10 +108,7 @@ def test_a_fallback_that_is_missing_is_not_fatal_but_no_help_either(serving: Ser
     for provider in PROVIDERS:
         serving.revoke(provider, by="olga", reason="drill")
     assert serving.forecast(LAST_DAY, "ann").weather == "none"
-    with transaction(station.engine) as session:
-        fallback = registry.active(session, "fallback")
-        fallback.state = registry.RETIRED
-        session.add(fallback)
+    no_release(station, "fallback")
     with pytest.raises(NoTrustedWeather):
         Serving(station, at(NOW)).forecast(LAST_DAY, "ann")
 

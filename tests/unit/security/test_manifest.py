@@ -10,7 +10,7 @@ import pytest
 
 from security import manifest as manifests
 from security.errors import ContentChanged, IntegrityError, UnavailableError
-from security.manifest import check_folder, describe_folder, parse_manifest, read_checked
+from security.manifest import check_folder, describe_folder, open_regular, parse_manifest, read_checked
 
 
 @pytest.fixture
@@ -131,17 +131,22 @@ def test_pipes_and_sockets_are_refused_without_waiting_on_them(folder: Path, mon
     described = describe_folder(folder, "model", {})
     (folder / "settings.json").unlink()
     os.mkfifo(folder / "settings.json")
-    for look in (lambda: check_folder(folder, described), lambda: read_checked(folder, described, "settings.json")):
+    looks = (lambda: check_folder(folder, described), lambda: read_checked(folder, described, "settings.json"))
+    for look in looks:
         with pytest.raises(ContentChanged, match="not a regular file"):
             look()
     (folder / "settings.json").unlink()
     monkeypatch.chdir(folder)
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind("settings.json")
-        with pytest.raises(ContentChanged, match="not a regular file"):
-            check_folder(folder, described)
-        with pytest.raises(UnavailableError):
-            read_checked(folder, described, "settings.json")
+        for look in looks:
+            with pytest.raises(ContentChanged, match="not a regular file"):
+                look()
+
+
+def test_a_file_that_the_system_does_not_open_is_unavailable_and_not_called_altered(folder: Path):
+    with pytest.raises(UnavailableError, match="cannot read this file: File name too long"):
+        open_regular(folder, "x" * 300)
 
 
 def test_an_empty_folder_and_a_strange_kind_cannot_be_described(folder: Path, tmp_path: Path):

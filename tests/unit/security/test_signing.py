@@ -97,7 +97,7 @@ def test_a_manifest_file_that_is_no_envelope_is_refused(sealed: Path, signer: Si
 
 
 def test_a_huge_manifest_is_refused_before_it_is_read_whole(sealed: Path, signer: Signer, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(signing, "_MANIFEST_LIMIT_BYTES", 10)
+    monkeypatch.setattr(signing, "STATEMENT_LIMIT_BYTES", 10)
     with pytest.raises(SignatureInvalid, match="too large"):
         open_folder(sealed, "snapshot", {signer.key_id: signer.public_key})
 

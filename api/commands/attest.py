@@ -1,0 +1,44 @@
+"""`gridward attest show`, `verify`: what is signed about a model, and whether it holds."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from api.console import open_own_station
+from api.output import AsJson, print_facts, print_json, print_table
+
+ModelId = Annotated[str, typer.Argument(help="The model, as `gridward models` lists it.")]
+
+
+def show(model_id: ModelId) -> None:
+    """Print the verified statements about a model as JSON: provenance (SLSA v1) and gates (in-toto test result)."""
+    from pipeline.publish import attested, read_model  # noqa: PLC0415 (takes two seconds to import)
+
+    station = open_own_station()
+    statements = attested(station, read_model(station, model_id))
+    print_json({"model": statements.digest, "provenance": statements.provenance, "gates": statements.gates})
+
+
+def verify(model_id: ModelId, as_json: AsJson = False) -> None:
+    """Check a model's bundle, the statements about it, and the snapshot they name; nothing of it is run."""
+    from pipeline.verify_model import verify_model  # noqa: PLC0415 (takes two seconds to import)
+
+    verified = verify_model(open_own_station(), model_id)
+    gates = verified.attested.gates
+    facts = {
+        "model": verified.digest,
+        "role": verified.role,
+        "requested by": verified.facts["requested_by"],
+        "as of": verified.facts["as_of"],
+        "seed": verified.facts["seed"],
+        "gates": f"{gates['result']}: {', '.join(gates['passedTests'])}",
+    }
+    materials = [(name, sha256, compared) for name, (sha256, compared) in sorted(verified.materials.items())]
+    if as_json:
+        listed = [{"name": name, "sha256": sha256, "found": compared} for name, sha256, compared in materials]
+        print_json({**facts, "materials": listed})
+        return
+    print_facts("Holds", facts)
+    print_table("Made from", ("what", "SHA-256", "compared"), materials)
