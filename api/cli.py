@@ -26,7 +26,7 @@ from api.commands import (
     train,
     verify_install,
 )
-from security.errors import GridwardError
+from security.errors import GridwardError, UnavailableError
 
 _LOG = logging.getLogger("gridward.cli")
 
@@ -115,6 +115,9 @@ def main() -> None:
         app()
     except GridwardError as error:
         _fail(error, error.exit_code)
+    except OSError as error:
+        problem = error.strerror or str(error) or type(error).__name__
+        _fail(UnavailableError(f"cannot use this: {problem}", where=str(error.filename or "a file")), 5)
     except Exception as error:
         _fail(error, 1)
 

@@ -69,7 +69,7 @@ class AttestationRefused(IntegrityError):
 class ModelWaits(PipelineError):
     """A model waits for operators: `model_id`, `signed_by`, `needed`."""
 
-    exit_code = 6
+    exit_code = 7
 
     def __init__(self, model_id: str, signed_by: tuple[str, ...], needed: int) -> None:
         self.model_id, self.signed_by, self.needed = model_id, signed_by, needed

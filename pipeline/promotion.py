@@ -16,19 +16,20 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 
-from sqlmodel import Session
+from sqlmodel import Session, select
 
 from pipeline import registry
 from pipeline.database import transaction
-from pipeline.errors import ModelWaits, NoActiveModel, PipelineError
+from pipeline.errors import ModelWaits, PipelineError
 from pipeline.publish import attested, read_model, role_of
 from pipeline.recovery.journal import failed_gates
 from pipeline.registry import ModelRecord
-from pipeline.release_pins import pin_bootstrap, pinned, raise_pin, unpin
-from pipeline.releases import believed, online_signer, repository_of
+from pipeline.release_pins import least_versions, pin_bootstrap, pinned, raise_pin
+from pipeline.releases import believed, follow_releases, online_signer, repository_of
 from pipeline.station import Station, note, witness
-from security.audit_log import append
+from security.audit_log import AuditEntry, append
 from security.release_files import read_roots
 from security.release_repository import Proposal, found, proposal, propose, publish
 from security.release_root import operators_in
@@ -38,6 +39,7 @@ from security.signing import Signer
 
 DEMO_OPERATORS = ("demo-1", "demo-2", "demo-3")
 THRESHOLD = 2
+FOUNDED = "registry.founded"
 
 
 @dataclass(frozen=True)
@@ -54,48 +56,44 @@ class Approval:
 def ensure_founded(station: Station, *, by: str, at: datetime) -> None:
     """Make the release repository at a station's first model, with demo operators, whose keys the station itself keeps.
 
-    It is noted in the audit log that they are demo operators. A repository that is gone is never made again silently.
+    It is noted in the audit log that they are demo operators. A repository or a trust that is gone is never made again
+    silently: raises PipelineError.
     """
     with transaction(station.engine) as session:
         if pinned(session) is not None:
             return
-    signers = _demo_operators(station, DEMO_OPERATORS)
-    operators = {name: signer.public_key for name, signer in zip(DEMO_OPERATORS, signers, strict=True)}
-    folder, online = repository_of(station), online_signer(station)
+        if session.exec(select(AuditEntry.seq).where(AuditEntry.action == FOUNDED)).first() is not None:
+            raise PipelineError(
+                "the releases were founded before, and the database does not know them any more",
+                where="table release_pin",
+                mend="restore the database from a backup",
+            )
+    folder = repository_of(station)
     # Never pinned, so nothing was ever released from it: left by a killed process, or put there by somebody else.
     shutil.rmtree(folder, ignore_errors=True)
-    bootstrap = found(folder, operators, signers[:THRESHOLD], online, datetime.now(UTC), THRESHOLD)
+    shutil.rmtree(station.release_client, ignore_errors=True)
+    bootstrap = found_in(station, folder)
     with transaction(station.engine) as session:
-        pin_bootstrap(session, bootstrap)
-        details = {
-            "operators": list(DEMO_OPERATORS),
-            "kept_by": "the station itself: a demonstration",
-            "root": hashlib.sha256(bootstrap).hexdigest(),
-        }
-        append(session, actor=by, action="registry.founded", subject="registry", details=details, at=at)
+        note_founded(session, station, bootstrap, by=by, at=at)
     witness(station, at)
 
 
-def found_again(station: Station, *, by: str, reason: str, at: datetime) -> None:
-    """Begin the releases anew, with demo operators, from what the registry says is in service.
+def found_in(station: Station, folder: Path) -> bytes:
+    """Make a repository with demo operators and no release; answers root version 1."""
+    signers = demo_operators(station, DEMO_OPERATORS)
+    operators = {name: signer.public_key for name, signer in zip(DEMO_OPERATORS, signers, strict=True)}
+    return found(folder, operators, signers[:THRESHOLD], online_signer(station), datetime.now(UTC), THRESHOLD)
 
-    For a demonstration's station that was restored without its keys: its operators are gone with them. It gives up what the
-    pins and the operators of before protected, so it is never done unasked, and stands in the audit log. Raises
-    NoActiveModel.
-    """
-    with transaction(station.engine) as session:
-        in_service = [registry.active_id(session, role) for role in ("main", "fallback")]
-        if not in_service[0]:
-            raise NoActiveModel
-        unpin(session)
-        append(session, actor=by, action="registry.given-up", subject="registry", details={"reason": reason}, at=at)
-    shutil.rmtree(station.release_client, ignore_errors=True)
-    for name in DEMO_OPERATORS:
-        if station.chest.has(chest_name(name)):
-            station.chest.remove(chest_name(name))
-    for model_id in in_service:
-        if model_id:
-            promote_unattended(station, model_id, by=by, at=at)
+
+def note_founded(session: Session, station: Station, bootstrap: bytes, *, by: str, at: datetime) -> None:
+    """Trust a repository from now on, and write to the audit log whose operators it has."""
+    pin_bootstrap(session, station.chest, bootstrap)
+    details = {
+        "operators": list(DEMO_OPERATORS),
+        "kept_by": "the station itself: a demonstration",
+        "root": hashlib.sha256(bootstrap).hexdigest(),
+    }
+    append(session, actor=by, action=FOUNDED, subject="registry", details=details, at=at)
 
 
 def approve(station: Station, model_id: str, signer: Signer, *, at: datetime, replace: bool = False) -> Approval:
@@ -112,7 +110,7 @@ def approve(station: Station, model_id: str, signer: Signer, *, at: datetime, re
     # The journal is asked too: who can write to the disk could put an older statement back, from before the gates.
     failed = sorted({*judged, *attested(station, bundle).gates["failedTests"]})
     if failed:
-        raise PipelineError(f"failed: {', '.join(failed)}", where=f"model {model_id}", mend="train a new model")
+        raise _not_good_enough(model_id, failed)
     try:
         proposed = propose(
             repository_of(station), {role_of(bundle): bundle.digest}, signer, datetime.now(UTC), replace=replace
@@ -147,10 +145,13 @@ def waiting(station: Station) -> Approval | None:
 def promote(station: Station, model_id: str, *, by: str, at: datetime) -> ModelRecord:
     """Publish the release that puts an approved model in service; one that is in service already stays so.
 
-    Raises ModelWaits without enough approvals, PipelineError for a model that is unknown or revoked.
+    Raises ModelWaits without enough approvals, PipelineError for a model that is unknown or revoked, or failed its gates.
     """
     publish_release(station, model_id)
     with transaction(station.engine) as session:
+        record = registry.require_releasable(session, model_id)
+        if record.state == registry.ACTIVE:
+            return record
         activated = activate_noted(session, model_id, by=by, at=at)
     witness(station, at)
     return activated
@@ -159,22 +160,24 @@ def promote(station: Station, model_id: str, *, by: str, at: datetime) -> ModelR
 def publish_release(station: Station, model_id: str) -> None:
     """Publish an approved model's release; the caller enters it in the registry (`activate_noted`). Raises as `promote`."""
     with transaction(station.engine) as session:
-        registry.require_releasable(session, model_id)
-        pin = pinned(session)
+        record = registry.require_releasable(session, model_id)
+        failed, pin = failed_gates(session, model_id), pinned(session)
+    if failed:
+        raise _not_good_enough(model_id, failed)
     if pin is None:
         raise ModelWaits(model_id, (), THRESHOLD)
-    folder, now = repository_of(station), datetime.now(UTC)
     staged = waiting(station)
     if staged is None or staged.model_id != model_id:
         if not _in_force(station, model_id):
             raise ModelWaits(model_id, (), THRESHOLD)
         return
+    folder, wanted = repository_of(station), {record.role: read_model(station, model_id).digest}
     try:
-        versions = publish(folder, online_signer(station), now, pin.versions)
+        versions = publish(folder, online_signer(station), datetime.now(UTC), least_versions(station.chest, pin), wanted)
     except (ApprovalsMissing, NothingProposed):
         raise ModelWaits(model_id, staged.signed_by, THRESHOLD) from None
     with transaction(station.engine) as session:
-        raise_pin(session, versions)
+        raise_pin(session, station.chest, versions)
 
 
 def promote_unattended(station: Station, model_id: str, *, by: str, at: datetime) -> bool:
@@ -188,7 +191,7 @@ def promote_unattended(station: Station, model_id: str, *, by: str, at: datetime
         return True
     if not keeps_demo_operators(station):
         return False
-    for number, signer in enumerate(_demo_operators(station, DEMO_OPERATORS[:THRESHOLD])):
+    for number, signer in enumerate(demo_operators(station, DEMO_OPERATORS[:THRESHOLD])):
         approve(station, model_id, signer, at=at, replace=number == 0)
     publish_release(station, model_id)
     return True
@@ -208,6 +211,11 @@ def withdraw(station: Station, model_id: str, state: str, *, by: str, reason: st
     state: `retired` (it may be approved again) or `revoked` (never).
     """
     with transaction(station.engine) as session:
+        founded = pinned(session) is not None
+    if founded:
+        # A release that a killed process did not enter is in service all the same.
+        follow_releases(station, at)
+    with transaction(station.engine) as session:
         record = registry.withdraw(session, model_id, state)
         append(session, actor=by, action=f"model.{state}", subject=model_id, details={"reason": reason}, at=at)
     witness(station, at)
@@ -219,12 +227,17 @@ def keeps_demo_operators(station: Station) -> bool:
     if not all(station.chest.has(chest_name(name)) for name in DEMO_OPERATORS[:THRESHOLD]):
         return False
     roots = read_roots(repository_of(station))
-    kept = {signer.key_id for signer in _demo_operators(station, DEMO_OPERATORS[:THRESHOLD])}
+    kept = {signer.key_id for signer in demo_operators(station, DEMO_OPERATORS[:THRESHOLD])}
     return kept <= operators_in(roots[max(roots)]).keys()
 
 
-def _demo_operators(station: Station, names: Sequence[str]) -> list[Signer]:
+def demo_operators(station: Station, names: Sequence[str]) -> list[Signer]:
+    """The demo operators' keys, made on first use."""
     return [station.chest.signer(chest_name(name)) for name in names]
+
+
+def _not_good_enough(model_id: str, failed: Sequence[str]) -> PipelineError:
+    return PipelineError(f"failed: {', '.join(failed)}", where=f"model {model_id}", mend="train a new model")
 
 
 def chest_name(operator: str) -> str:

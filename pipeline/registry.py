@@ -44,12 +44,19 @@ def enter(session: Session, record: ModelRecord) -> None:
     session.flush()
 
 
+def require_known(session: Session, model_id: str) -> ModelRecord:
+    """The record of a model. Raises PipelineError for one that was never entered."""
+    record = session.get(ModelRecord, model_id)
+    if record is None:
+        raise PipelineError(f"model {model_id} is unknown", where="registry", mend="see `gridward registry list`")
+    return record
+
+
 def require_releasable(session: Session, model_id: str) -> ModelRecord:
     """The record of a model that may be put in service. Raises PipelineError for an unknown or a revoked one."""
-    record = session.get(ModelRecord, model_id)
-    if record is None or record.state == REVOKED:
-        state = "unknown" if record is None else record.state
-        raise PipelineError(f"model {model_id} is {state}, not a candidate", where="registry", mend="publish a new model")
+    record = require_known(session, model_id)
+    if record.state == REVOKED:
+        raise PipelineError(f"model {model_id} is revoked, not a candidate", where="registry", mend="publish a new model")
     return record
 
 

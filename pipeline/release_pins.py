@@ -1,15 +1,23 @@
 """Where trust in releases begins, and the versions below which nothing is believed again: one row of the database.
 
-It survives a client directory that was wiped, which TUF's own memory does not (AML.T0010.003).
+It survives a client directory that was wiped, which TUF's own memory does not. The key chest keeps the same, so that who can
+write to the database alone, or to the whole disk without opening the chest, begins no trust of their own (AML.T0010.003).
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
+from dataclasses import asdict, replace
+
 from sqlmodel import Field, Session, SQLModel
 
-from security.releases import Versions
+from security.key_chest import KeyChest
+from security.manifest import canonical_json
+from security.releases import ReleaseRefused, Versions
 
 _ONLY = 1
+_SEALED = "releases"
 
 
 class ReleasePin(SQLModel, table=True):
@@ -38,33 +46,53 @@ def pinned(session: Session) -> ReleasePin | None:
     return session.get(ReleasePin, _ONLY)
 
 
-def pin_bootstrap(session: Session, bootstrap: bytes) -> None:
+def pin_bootstrap(session: Session, chest: KeyChest, bootstrap: bytes) -> None:
     """Begin to trust: root version 1 of a repository that was just founded. Every later version is verified from it."""
-    unpin(session)
-    session.add(ReleasePin(row=_ONLY, bootstrap=bootstrap.decode("utf-8"), root=1, targets=1, snapshot=1, timestamp=1))
+    known = pinned(session)
+    if known is not None:
+        session.delete(known)
+        session.flush()
+    pin = ReleasePin(row=_ONLY, bootstrap=bootstrap.decode("utf-8"), root=1, targets=1, snapshot=1, timestamp=1)
+    session.add(pin)
+    seal_pin(chest, pin)
     session.flush()
 
 
-def unpin(session: Session) -> None:
-    """Forget what was believed: the releases are founded anew."""
-    pin = session.get(ReleasePin, _ONLY)
-    if pin is not None:
-        session.delete(pin)
-        session.flush()
+def seal_pin(chest: KeyChest, pin: ReleasePin) -> None:
+    """Keep in the chest what the database trusts: who can write to both and open neither changes nothing (AML.T0010.003)."""
+    chest.keep(_SEALED, canonical_json({"bootstrap": _digest(pin), "versions": asdict(pin.versions)}))
 
 
-def raise_pin(session: Session, versions: Versions) -> None:
-    """Remember the versions of a verified state; an older state that another process verified meanwhile lowers nothing.
+def least_versions(chest: KeyChest, pin: ReleasePin) -> Versions:
+    """The versions below which nothing is believed, by the database and by the chest, whichever is higher.
 
-    Where a newer root stands, its versions of what the online key signs count: a new key may begin lower (TUF 5.3.11).
+    Raises ReleaseRefused where the database trusts another root than the chest.
     """
+    kept = chest.kept(_SEALED)
+    sealed = {} if kept is None else json.loads(kept)
+    if sealed.get("bootstrap") != _digest(pin):
+        raise ReleaseRefused("altered", "the database trusts another root than the key chest", where="table release_pin")
+    return newest(pin.versions, Versions(**sealed["versions"]))
+
+
+def raise_pin(session: Session, chest: KeyChest, versions: Versions) -> None:
+    """Remember the versions of a verified state; an older state that another process verified meanwhile lowers nothing."""
     pin = session.get_one(ReleasePin, _ONLY)
-    if versions.root < pin.root:
-        return
-    anew = versions.root > pin.root
-    pin.root = versions.root
-    pin.targets = max(pin.targets, versions.targets)
-    pin.snapshot = versions.snapshot if anew else max(pin.snapshot, versions.snapshot)
-    pin.timestamp = versions.timestamp if anew else max(pin.timestamp, versions.timestamp)
+    pin.root, pin.targets, pin.snapshot, pin.timestamp = asdict(newest(pin.versions, versions)).values()
     session.add(pin)
     session.flush()
+    seal_pin(chest, pin)
+
+
+def newest(one: Versions, other: Versions) -> Versions:
+    """The higher of each version. Where one root is newer, its versions of what the online key signs count: a new key may
+    begin lower (TUF 5.3.11).
+    """
+    older, newer = sorted((one, other), key=lambda versions: versions.root)
+    if newer.root > older.root:
+        return replace(newer, targets=max(older.targets, newer.targets))
+    return Versions(*(max(pair) for pair in zip(asdict(one).values(), asdict(other).values(), strict=True)))
+
+
+def _digest(pin: ReleasePin) -> str:
+    return hashlib.sha256(pin.bootstrap.encode("utf-8")).hexdigest()

@@ -19,8 +19,8 @@ from pipeline import registry
 from pipeline.database import transaction
 from pipeline.errors import NoActiveModel
 from pipeline.publish import OpenedModel, open_bundle, read_model, role_of
-from pipeline.release_pins import pinned, raise_pin
-from pipeline.station import Station, witness
+from pipeline.release_pins import least_versions, pinned, raise_pin
+from pipeline.station import REGISTRY, Station, witness
 from security.audit_log import append
 from security.errors import UnavailableError
 from security.release_client import Releases, trusted_releases
@@ -34,7 +34,7 @@ ONLINE = "registry"
 
 def repository_of(station: Station) -> Path:
     """The folder of the TUF repository."""
-    return station.home / "registry"
+    return station.home / REGISTRY
 
 
 def online_signer(station: Station) -> Signer:
@@ -52,13 +52,13 @@ def believed(station: Station, now: datetime | None = None) -> Releases:
         pin = pinned(session)
     if pin is None:
         raise NoActiveModel
-    _kept_fresh(station, pin.versions, now or datetime.now(UTC))
-    found = trusted_releases(
-        repository_of(station), station.release_client, pin.bootstrap.encode("utf-8"), pin.versions, now
-    )
-    if found.versions != pin.versions:
+    least = least_versions(station.chest, pin)
+    _kept_fresh(station, least, now or datetime.now(UTC))
+    bootstrap = pin.bootstrap.encode("utf-8")
+    found = trusted_releases(repository_of(station), station.release_client, bootstrap, least, now)
+    if found.versions != least:
         with transaction(station.engine) as session:
-            raise_pin(session, found.versions)
+            raise_pin(session, station.chest, found.versions)
     return found
 
 

@@ -16,7 +16,7 @@ from sqlmodel import select
 from pipeline.database import transaction
 from pipeline.errors import NoActiveModel
 from pipeline.promotion import DEMO_OPERATORS, chest_name
-from pipeline.release_pins import pinned, raise_pin
+from pipeline.release_pins import least_versions, pinned, raise_pin
 from pipeline.releases import ONLINE, online_signer, repository_of
 from pipeline.station import OWNER, Station, note, witness
 from security.audit_log import AuditEntry, append
@@ -82,15 +82,15 @@ def publish_rotation(station: Station, *, by: str, at: datetime) -> Versions:
         online = station.chest.signer(NEXT_ONLINE if _took_place(station) else ONLINE)
         with suppress(NothingProposed):
             # It clears up what was staged, where it was killed before it did.
-            publish_root(folder, online, now, minimum=pin.versions)
-        versions = renew(folder, online, now, pin.versions)
+            publish_root(folder, online, now, minimum=least_versions(station.chest, pin))
+        versions = renew(folder, online, now, least_versions(station.chest, pin))
     elif staged is not None and staged.new_online_key:
         # A station that was restored without its keys has not the online key that is replaced.
         retiring = online_signer(station) if is_in_force(station, online_signer(station)) else None
         next_online = station.chest.signer(NEXT_ONLINE)
-        versions = publish_root(folder, next_online, now, retiring=retiring, minimum=pin.versions)
+        versions = publish_root(folder, next_online, now, retiring=retiring, minimum=least_versions(station.chest, pin))
     else:
-        versions = publish_root(folder, online_signer(station), now, minimum=pin.versions)
+        versions = publish_root(folder, online_signer(station), now, minimum=least_versions(station.chest, pin))
     _settle(station, versions, by=by, at=at)
     return versions
 
@@ -125,7 +125,7 @@ def _settle(station: Station, versions: Versions, *, by: str, at: datetime) -> N
             station.chest.remove(chest_name(name))
     online = online_signer(station)
     with transaction(station.engine) as session:
-        raise_pin(session, versions)
+        raise_pin(session, station.chest, versions)
         register_key(
             session, purpose="registry", owner=OWNER, public_key=online.public_key, by=by, reason="online key", at=at
         )

@@ -24,6 +24,7 @@ from security.signing import Signer
 OWN_KEYS: tuple[Purpose, ...] = ("model", "snapshot", "token", "audit", "registry")
 OWNER = "station"
 KEYS = "keys"
+REGISTRY = "registry"
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, BinaryIO
 
 from tink import TinkError, aead, new_keyset_handle, proto_keyset_format, secret_key_access, streaming_aead
 from tink.proto import aes_gcm_hkdf_streaming_pb2, aes_gcm_pb2, common_pb2, tink_pb2
@@ -80,13 +80,20 @@ class Cipher:
 
     def decrypt(self, ciphertext: bytes, context: bytes) -> bytes:
         """What `encrypt` was given. Raises DecryptionRefused."""
+        return self.decrypt_from(io.BytesIO(ciphertext), context, len(ciphertext))
+
+    def decrypt_from(self, source: BinaryIO, context: bytes, most: int) -> bytes:
+        """What was encrypted into an open file, which is closed. Raises DecryptionRefused, also for more than `most`."""
         try:
-            with self._stream.new_decrypting_stream(io.BytesIO(ciphertext), context) as stream:
-                # Asked for by size, it comes in segments; asked for everything, in pieces of 8 KiB. The plaintext is shorter
-                # than this, so it is read to the end, where the last segment is authenticated; never 0 bytes, or it is not.
-                return bytes(stream.read(len(ciphertext) + 1))
+            with self._stream.new_decrypting_stream(source, context) as stream:
+                # One byte more than may be there: so it is read to the end, where the last segment is authenticated. All
+                # at once, it would come in pieces of 8 KiB.
+                content = bytes(stream.read(most + 1))
         except TinkError:
             raise DecryptionRefused from None
+        if len(content) > most:
+            raise DecryptionRefused
+        return content
 
 
 @dataclass(frozen=True)

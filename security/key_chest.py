@@ -3,6 +3,7 @@
     keys/master.json       the master key: sealed with a passphrase, wrapped by a KMS, or in the clear with mode 0600
     keys/NAME.key          a signing key, encrypted under the master key for this name alone
     keys/bundles.keyset    the keys around the keys of the bundles (`bundle_keys`), encrypted likewise
+    keys/NAME.kept         what is no key, and nobody shall change who cannot open the chest
 
 Whoever copies the disk and has neither passphrase nor KMS learns no key. An unprotected chest is as safe as the mode of its
 files: that is for demonstrations, and `gridward keys status` says so. Encryption does not hold back whoever may write to
@@ -34,7 +35,7 @@ from security.errors import KeyringError, UnavailableError
 from security.master_key import Protection, make_master, protect_master, read_master
 from security.signing import Signer
 
-MASTER, KEYSET, SUFFIX = "master.json", "bundles.keyset", ".key"
+MASTER, KEYSET, SUFFIX, KEPT = "master.json", "bundles.keyset", ".key", ".kept"
 
 _CONTEXT = b"gridward-key-chest-v1\0"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -84,20 +85,30 @@ class KeyChest:
         return sorted(path.name.removesuffix(SUFFIX) for path in self.folder.glob(f"[!.]*{SUFFIX}"))
 
     def bundle_keys(self) -> BundleKeys:
-        """The keys around the bundles' keys, as they are at this moment; made on first use.
+        """The keys around the bundles' keys, as they are at this moment.
 
         Raises KeyringError as `signer`. Whoever goes on to read or write a `key.json` does both within `held`.
         """
         path = self.folder / KEYSET
         if not path.exists():
-            with contextlib.suppress(FileExistsError):
-                save_owner_only(self._seal(path, BundleKeys.fresh().to_secret()), path)
+            # A new one would shut every bundle for good, the old keyset put back would shut every one sealed since.
+            raise KeyringError("the keyset is gone", where=str(path), mend="restore it from a copy of the folder of keys")
         return BundleKeys.from_secret(self._open(path))
 
     def keep_bundle_keys(self, keys: BundleKeys) -> None:
         """Put these in the place of what was kept, from one moment to the next."""
         path = self.folder / KEYSET
         replace_owner_only(self._seal(path, keys.to_secret()), path)
+
+    def keep(self, name: str, content: bytes) -> None:
+        """Keep what nobody may change who has not the master key, in the place of what was kept under this name."""
+        path = self.folder / f"{name}{KEPT}"
+        replace_owner_only(self._seal(path, content), path)
+
+    def kept(self, name: str) -> bytes | None:
+        """What is kept under this name; None for nothing. Raises KeyringError as `signer`."""
+        path = self.folder / f"{name}{KEPT}"
+        return self._open(path) if path.exists() else None
 
     def cipher_of(self, key_file: Path, context: bytes) -> Cipher:
         """The cipher of a bundle by its `key.json`, whoever rotates meanwhile. Raises ContentChanged, KeyringError."""
@@ -153,7 +164,13 @@ def open_chest(folder: Path, protection: Protection) -> KeyChest:
                 mend="restore it from its copy; without one, set the folder of keys aside, and new keys are made",
             )
         make_master(path, protection)
-    return KeyChest(folder, read_master(path, protection))
+    chest = KeyChest(folder, read_master(path, protection))
+    keyset = folder / KEYSET
+    if not keyset.exists() and not any(folder.glob(f"[!.]*{SUFFIX}")):
+        # Where another process was first, its keyset is the one.
+        with contextlib.suppress(FileExistsError):
+            save_owner_only(chest._seal(keyset, BundleKeys.fresh().to_secret()), keyset)
+    return chest
 
 
 def protect_chest(folder: Path, old: Protection, new: Protection) -> None:

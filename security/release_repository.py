@@ -113,10 +113,17 @@ def proposal(folder: Path, now: datetime) -> Proposal | None:
         return None if staged is None else _proposal_of(folder, state, staged)
 
 
-def publish(folder: Path, online: Signer, now: datetime, minimum: Versions = NO_MINIMUM) -> Versions:
+def publish(
+    folder: Path,
+    online: Signer,
+    now: datetime,
+    minimum: Versions = NO_MINIMUM,
+    expected: Mapping[str, str] | None = None,
+) -> Versions:
     """Put the staged proposal in force; answers the versions now current.
 
-    Killed anywhere, either the old state or the new one is in force, and publishing again ends it. Raises NothingProposed,
+    expected: the models by role that shall be in force afterwards; another proposal than that is not published. Killed
+    anywhere, either the old state or the new one is in force, and publishing again ends it. Raises NothingProposed,
     ApprovalsMissing, NotAnOperator for another online key, ReleaseRefused for a repository older than `minimum`.
     """
     moment = utc(now)
@@ -125,6 +132,7 @@ def publish(folder: Path, online: Signer, now: datetime, minimum: Versions = NO_
         require_at_least(state.roots.get(minimum.root), state.root, state.versions, minimum, folder)
         require_online(state.root, online)
         if _is_in_force(folder, state, moment):
+            _require_expected(folder, state.targets.signed, expected)
             (folder / STAGED).unlink()
             return state.versions
         staged = _waiting(folder, state, moment)
@@ -132,7 +140,7 @@ def publish(folder: Path, online: Signer, now: datetime, minimum: Versions = NO_
             raise NothingProposed(folder)
         approval(staged, state.root).require("releases", staged.signed.version)
         keep_valid_signatures(staged, state.root)
-        read_releases(folder, staged.signed)
+        _require_expected(folder, staged.signed, expected)
         versions = commit(folder, staged, state.versions, [online], moment)
         (folder / STAGED).unlink()
         return versions
@@ -167,6 +175,12 @@ def _next_targets(folder: Path, state: State, changes: Mapping[str, str | None],
         elif targets.pop(f"{role}.json", None) is None:
             raise ReleaseConflict("no release to retire", where=f"role {role}", mend="see which releases are in force")
     return Targets(current.version + 1, expires=now + OPERATORS_LIFETIME, targets=targets)
+
+
+def _require_expected(folder: Path, targets: Targets, expected: Mapping[str, str] | None) -> None:
+    models = {role: release.model for role, release in read_releases(folder, targets).items()}
+    if not (expected or {}).items() <= models.items():
+        raise NothingProposed(folder)
 
 
 def _waiting(folder: Path, state: State, now: datetime) -> Metadata[Targets] | None:

@@ -37,7 +37,8 @@ _MODEL = re.compile(r"[0-9a-f]{64}")
 Why = Literal["rolled back", "expired", "mixed", "not approved", "altered", "missing"]
 _MEND: Mapping[Why, str] = {
     "rolled back": "restore the registry folder from its newest copy; to run an older model, approve it as a new version",
-    "expired": "renew the registry; where the approvals themselves ran out, its operators sign again",
+    "expired": "`gridward registry refresh` where the online key lies; where approvals ran out (root, targets), operators"
+    " sign again with `gridward registry rotate-root`",
     "mixed": "restore the registry folder from one trusted copy",
     "not approved": "have enough of today's operators approve it; a revoked operator's signature does not count",
     "altered": "restore the registry folder from a trusted copy",

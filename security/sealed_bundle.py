@@ -43,9 +43,6 @@ SEALED = ".sealed"
 ATTESTATION = ".dsse.json"
 ID_DIGITS = 16
 
-# Tink's streaming AEAD adds a header, and a tag of 16 bytes to each segment of 64 KiB.
-_OVERHEAD_BYTES, _OVERHEAD_A_MEBIBYTE = 256, 512
-
 
 class BundleSwapped(IntegrityError):
     """A validly signed bundle stands where another one should: `model_id`."""
@@ -190,18 +187,13 @@ def _require_flat(folder: Path) -> None:
         raise FileChanged(ascii(name)[1:-1], "not a regular file")
 
 
-def _opened(folder: Path, name: str, size_bytes: int, cipher: Cipher, context: bytes) -> bytes:
-    most = size_bytes + _OVERHEAD_BYTES + _OVERHEAD_A_MEBIBYTE * (size_bytes // 2**20 + 1)
+def _opened(folder: Path, name: str, most_bytes: int, cipher: Cipher, context: bytes) -> bytes:
     with open_regular(folder, f"{name}{SEALED}") as stream:
-        # One byte more than it can have is enough to notice growth, and bounds the memory.
-        ciphertext = stream.read(most + 1)
-    if len(ciphertext) > most:
-        raise FileChanged(f"{name}{SEALED}", "altered")
-    try:
-        return cipher.decrypt(ciphertext, _context(context, name))
-    except DecryptionRefused:
-        # The data key is right, it was unwrapped for this bundle: so the file is wrong, and can be named.
-        raise FileChanged(f"{name}{SEALED}", "altered") from None
+        try:
+            return cipher.decrypt_from(stream, _context(context, name), most_bytes)
+        except DecryptionRefused:
+            # The data key is right, it was unwrapped for this bundle: so the file is wrong, and can be named.
+            raise FileChanged(f"{name}{SEALED}", "altered") from None
 
 
 def _context(bundle: bytes, name: str) -> bytes:

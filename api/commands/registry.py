@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from pydantic import SecretStr
 
-from api.console import ACTOR, open_own_station, open_settings
+from api.console import ACTOR, find_own_station, open_settings
 from api.output import AsJson, print_facts, print_json, print_table
 from pipeline.settings import Settings
 from security.errors import UnavailableError
@@ -55,7 +55,7 @@ def list_releases(as_json: AsJson = False) -> None:
     from pipeline.releases import believed, repository_of  # noqa: PLC0415 (with the above)
     from pipeline.rotate_operators import waiting_rotation  # noqa: PLC0415 (with the above)
 
-    station = open_own_station()
+    station = _station()
     releases = believed(station)
     with transaction(station.engine) as session:
         models = [
@@ -99,7 +99,7 @@ def approve(
     from pipeline import promotion  # noqa: PLC0415 (takes two seconds to import)
 
     settings = open_settings()
-    station = open_own_station()
+    station = _station()
     for number, signer in enumerate(_signers(station, settings, key, demo)):
         approval = promotion.approve(station, model_id, signer, at=_now(settings), replace=replace and number == 0)
     facts = vars(approval)
@@ -113,7 +113,7 @@ def promote(model_id: ModelId, as_json: AsJson = False) -> None:
     """Put a model in service that enough operators approved."""
     from pipeline import promotion  # noqa: PLC0415 (takes two seconds to import)
 
-    record = promotion.promote(open_own_station(), model_id, by=ACTOR, at=_now(open_settings()))
+    record = promotion.promote(_station(), model_id, by=ACTOR, at=_now(open_settings()))
     _print_state(record.model_id, record.role, record.state, as_json=as_json)
     if not as_json:
         typer.echo(f"note: {RELOAD}")
@@ -133,7 +133,7 @@ def refresh(as_json: AsJson = False) -> None:
     """Verify the releases, bring the registry in line with them, and sign the newest state anew where it runs out soon."""
     from pipeline.releases import believed, follow_releases  # noqa: PLC0415 (takes two seconds to import)
 
-    station = open_own_station()
+    station = _station()
     follow_releases(station, _now(open_settings()))
     releases = believed(station)
     facts = {"versions": vars(releases.versions), "expires": dict(releases.expires)}
@@ -146,11 +146,13 @@ def refresh(as_json: AsJson = False) -> None:
 
 def found_again(reason: Reason, as_json: AsJson = False) -> None:
     """Begin the releases anew, with demo operators, from what the registry says: for a station restored without its keys."""
-    from pipeline import promotion  # noqa: PLC0415 (takes two seconds to import)
+    from pipeline.found_again import found_again as begin_anew  # noqa: PLC0415 (takes two seconds to import)
     from pipeline.releases import repository_of  # noqa: PLC0415 (with the above)
 
-    station = open_own_station()
-    promotion.found_again(station, by=ACTOR, reason=reason, at=_now(open_settings()))
+    if not reason.strip():
+        raise typer.BadParameter("--reason is empty: say why, for the audit log")
+    station = _station()
+    begin_anew(station, by=ACTOR, reason=reason, at=_now(open_settings()))
     names = operators(repository_of(station))
     if as_json:
         print_json({"operators": names})
@@ -172,13 +174,16 @@ def rotate_root(
     from pipeline.rotate_operators import propose_rotation, publish_rotation  # noqa: PLC0415 (takes two seconds to import)
 
     settings = open_settings()
-    station = open_own_station()
+    station = _station()
     if publish:
         if key or demo or leave or join or new_online_key or replace:
             raise typer.BadParameter("--publish stands alone: what is published was signed before")
         facts, title = vars(publish_rotation(station, by=ACTOR, at=_now(settings))), "In force"
     else:
-        into = dict(_named_key(text) for text in join or [])
+        named = [_named_key(text) for text in join or []]
+        into = dict(named)
+        if len(into) < len(named) or len(set(leave or [])) < len(leave or []):
+            raise typer.BadParameter("name each operator once")
         for number, signer in enumerate(_signers(station, settings, key, demo)):
             staged = propose_rotation(
                 station,
@@ -231,7 +236,7 @@ def _withdraw(model_id: str, state: str, reason: str, *, as_json: bool) -> None:
 
     if not reason.strip():
         raise typer.BadParameter("--reason is empty: say why, for the audit log")
-    record = withdraw(open_own_station(), model_id, state, by=ACTOR, reason=reason, at=_now(open_settings()))
+    record = withdraw(_station(), model_id, state, by=ACTOR, reason=reason, at=_now(open_settings()))
     _print_state(record.model_id, record.role, record.state, as_json=as_json)
 
 
@@ -244,3 +249,12 @@ def _print_state(model_id: str, role: str, state: str, *, as_json: bool) -> None
 
 def _now(settings: Settings) -> datetime:
     return settings.replay_at or datetime.now(UTC)
+
+
+def _station() -> Station:
+    """The station, if there is one: nothing is made."""
+    settings = open_settings()
+    station = find_own_station(settings)
+    if station is None:
+        raise UnavailableError("no station here", where=str(settings.home), mend="run `gridward train` first")
+    return station

@@ -137,7 +137,10 @@ def retrain(
     if as_json:
         print_json(answer.model_dump(mode="json"))
     else:
-        print_facts("Published and active", answer.model_dump())
+        waits = answer.state == "candidate"
+        print_facts("Published, waits for operators" if waits else "Published and active", answer.model_dump())
+        if waits:
+            typer.echo(f"note: two operators `gridward registry approve {answer.model_id}`, then it is promoted")
 
 
 def _require_reason(reason: str) -> None:

@@ -28,8 +28,9 @@ from data.lake.store import every_file, get, held, store_of
 from data.lake.tables import TABLES
 from pipeline.backup.repository import DRAFT
 from pipeline.errors import DatabaseDamaged, PipelineError
-from pipeline.station import KEYS, Station
+from pipeline.station import KEYS, REGISTRY, Station
 from security.manifest import FileChanged, open_regular
+from security.release_files import locked
 
 DATABASE = "gridward.sqlite"
 BUNDLE_KEYS = f"{KEYS}/bundles.keyset.secret"
@@ -53,7 +54,12 @@ def contents_of(station: Station) -> Iterator[tuple[str, BinaryIO]]:
     # Held: keyset and bundles are of one state, whoever wants to rotate meanwhile.
     with station.chest.held(alone=False):
         yield BUNDLE_KEYS, io.BytesIO(station.bundle_keys.to_secret())
-        yield from _opened(station.home, sorted(_file_names(station.home, _taken_otherwise(station) | {lake})))
+        apart = _taken_otherwise(station) | {lake, REGISTRY}
+        yield from _opened(station.home, sorted(_file_names(station.home, apart)))
+    if (station.home / REGISTRY).exists():
+        # Nobody publishes meanwhile: a timestamp without its snapshot would verify and not serve.
+        with locked(station.home / REGISTRY):
+            yield from _opened(station.home, sorted(_file_names(station.home, set(), f"{REGISTRY}/")))
     with held(station.lake, alone=False):
         yield from _lake_elsewhere(station)
         if station.readings.exists():

@@ -26,8 +26,8 @@ from pipeline.backup.verify import Trust
 from pipeline.backup.witness import recorded
 from pipeline.database import transaction
 from pipeline.errors import DayNotForecastable
+from pipeline.found_again import refound
 from pipeline.predict import DayForecast
-from pipeline.promotion import found_again
 from pipeline.serving import Serving
 from pipeline.settings import Settings
 from pipeline.station import Station, open_station, protection_in
@@ -80,7 +80,7 @@ def drill(root: Path, trust: Trust, settings: Settings, *, sequence: int | None,
             entries = timed("audit log", lambda: _audit_entries(station))
             snapshots = timed("snapshots", lambda: _open_snapshots(station))
             # The copy has keys of its own, and an old backup's releases have run out: in the copy they are founded again.
-            timed("releases", lambda: found_again(station, by=by, reason="restore drill", at=datetime.now(UTC)))
+            timed("releases", lambda: refound(station, by=by, reason="restore drill", at=datetime.now(UTC)))
             forecast = timed("model and forecast", lambda: _forecast(station, by))
         finally:
             station.engine.dispose()

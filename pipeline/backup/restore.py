@@ -21,10 +21,11 @@ from pipeline.backup.verify import Trust, chain_of, is_witnessed
 from pipeline.backup.witness import recorded
 from pipeline.database import make_engine, transaction
 from pipeline.errors import PipelineError
+from pipeline.release_pins import pinned, seal_pin
 from pipeline.station import KEYS
 from security.audit_log import append
 from security.bundle_keys import BundleKeys
-from security.key_chest import open_chest
+from security.key_chest import KeyChest, open_chest
 from security.manifest import SealedFile
 from security.master_key import Protection
 
@@ -61,7 +62,7 @@ def bring_back(root: Path, out: Path, trust: Trust, protection: Protection, *, s
         draft.mkdir(mode=0o700)
         try:
             _fill(draft, root, backup, trust, protection)
-            _enter_in_restored_log(draft, backup, root, by)
+            _enter_in_restored_log(draft, backup, root, open_chest(draft / KEYS, protection), by)
             draft.rename(out)
             names_on_disk(out.parent)
         finally:
@@ -102,12 +103,16 @@ def _write(draft: Path, file: SealedFile, chunks: list[str], store: ChunkStore) 
         os.fsync(stream.fileno())
 
 
-def _enter_in_restored_log(draft: Path, backup: Backup, root: Path, by: str) -> None:
+def _enter_in_restored_log(draft: Path, backup: Backup, root: Path, chest: KeyChest, by: str) -> None:
     """The restored station's own log says where it comes from, also where no other station is left to say it."""
     details = {"sequence": backup.sequence, "digest": backup.digest}
     engine = make_engine("", draft)
     try:
         with transaction(engine) as session:
+            pin = pinned(session)
+            if pin is not None:
+                # The backup is signed: what its database trusts, the new chest may trust.
+                seal_pin(chest, pin)
             append(session, actor=by, action=RESTORED, subject=str(root), details=details, at=datetime.now(UTC))
     finally:
         engine.dispose()

@@ -103,6 +103,9 @@ def reopen(session: Session, recovery_id: str, state: str) -> RecoveryRecord:
 
 
 def failed_gates(session: Session, model_id: str) -> list[str]:
-    """The gates that a recovered model failed when it was last judged; none for one that no recovery made."""
-    records = session.exec(select(RecoveryRecord.gates).where(RecoveryRecord.model_id == model_id))
-    return [gate["name"] for gates in records for gate in json.loads(gates) if gate["verdict"] == "failed"]
+    """The gates that a recovered model failed when it was last judged, `not judged yet` before that; none for one that no
+    recovery made.
+    """
+    records = list(session.exec(select(RecoveryRecord).where(RecoveryRecord.model_id == model_id)))
+    failed = [gate["name"] for record in records for gate in json.loads(record.gates) if gate["verdict"] == "failed"]
+    return failed + ["not judged yet" for record in records if record.state in (PLANNED, REVOKED, TRAINED)]

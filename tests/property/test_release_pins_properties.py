@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import tempfile
 from itertools import pairwise
+from pathlib import Path
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlmodel import Session, SQLModel, create_engine
 
 from pipeline.release_pins import pin_bootstrap, pinned, raise_pin
+from security.key_chest import open_chest
+from security.master_key import Protection
 from security.releases import Versions
 
 counts = st.integers(1, 6)
@@ -19,11 +23,12 @@ def pinned_after(found: list[Versions]) -> list[Versions]:
     """The pin at first and after each of these states was verified."""
     engine = create_engine("sqlite://")
     SQLModel.metadata.create_all(engine)
-    with Session(engine) as session:
-        pin_bootstrap(session, b"{}")
+    with tempfile.TemporaryDirectory() as folder, Session(engine) as session:
+        chest = open_chest(Path(folder) / "keys", Protection(None, None))
+        pin_bootstrap(session, chest, b"{}")
         pins = [Versions(1, 1, 1, 1)]
         for state in found:
-            raise_pin(session, state)
+            raise_pin(session, chest, state)
             pin = pinned(session)
             assert pin is not None
             pins.append(pin.versions)

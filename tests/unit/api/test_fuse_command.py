@@ -259,7 +259,7 @@ def test_when_one_file_cannot_be_written_none_is_and_the_old_ones_stay(
     monkeypatch.setattr(fuse_report, "_figures", full)
     code, _, err = run("--html", "page.html")
 
-    assert code == 1
+    assert code == 5
     assert "No space left" in err
     assert left_behind(folder) == {"fused.csv"}
     assert (folder / "fused.csv").read_text() == "old"

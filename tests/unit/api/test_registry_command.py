@@ -125,10 +125,10 @@ def test_going_back_to_the_model_before_is_a_new_approved_version(run: Run, home
     assert [entry.subject for entry in acts(home, "model.approved")][-1] == before
 
 
-def test_what_is_promoted_without_approval_waits_with_code_six(run: Run) -> None:
+def test_what_is_promoted_without_approval_waits_with_code_seven(run: Run) -> None:
     active, before = models(run)
     refused = run("promote", before)
-    assert refused.code == 6
+    assert refused.code == 7
     assert refused.err.startswith(f"error: model {before}: waits for 2 operators")
     assert models(run) == (active, before)
 
@@ -139,7 +139,7 @@ def test_real_operators_take_over_and_one_of_them_is_not_enough(run: Run, taken_
 
     one = run("approve", before, *taken_over.key("ann"), "--json")
     assert (one.json["signed_by"], one.json["approved"]) == (["ann"], False)
-    assert run("promote", before).code == 6
+    assert run("promote", before).code == 7
     assert models(run)[0] == active
     waits = run("list")
     assert "A model waits" in waits.out

@@ -87,7 +87,7 @@ def test_one_operator_alone_waits_and_is_told_what_to_run(
     approve(linear, model_id, operators["ann"], at=AT)
     with pytest.raises(ModelWaits, match="waits for 2 operators, approved by ann") as waits:
         promote(linear, model_id, by=BY, at=AT)
-    assert (waits.value.signed_by, waits.value.needed, waits.value.exit_code) == (("ann",), 2, 6)
+    assert (waits.value.signed_by, waits.value.needed, waits.value.exit_code) == (("ann",), 2, 7)
     assert f"gridward registry approve {model_id}" in waits.value.mend
     assert f"gridward registry promote {model_id}" in waits.value.mend
     assert in_force(linear) == linear_model.model_id

@@ -130,7 +130,7 @@ def test_a_key_of_an_older_gridward_is_taken_over_and_not_left_in_the_clear(tmp_
     chest = open_chest(folder, PASSPHRASE)
 
     assert chest.signer("model").key_id == old.key_id
-    assert sorted(contents(folder)) == [MASTER, "model.key"]
+    assert sorted(contents(folder)) == [KEYSET, MASTER, "model.key"]
     assert open_chest(folder, PASSPHRASE).signer("model").key_id == old.key_id
 
 
