@@ -36,7 +36,7 @@ from pipeline.station import Station
 from pipeline.trial import try_bundle
 from pipeline.weather_policy import WeatherContract
 from security.bundle_keys import bundle_context
-from security.encryption import Cipher
+from security.encryption import Cipher, DecryptionRefused
 from security.keyring import trusted_keys
 from security.sealed_bundle import (
     KEY_FILE,
@@ -150,7 +150,11 @@ def attest_judged(station: Station, model_id: str, gates: Sequence[GateResult]) 
 
 
 def _cipher_of(station: Station, model_id: str) -> Cipher:
-    return station.chest.cipher_of(station.models / model_id / KEY_FILE, bundle_context(model_id))
+    path = station.models / model_id / KEY_FILE
+    try:
+        return station.chest.cipher_of(path, bundle_context(model_id))
+    except DecryptionRefused:
+        raise DecryptionRefused(str(path)) from None
 
 
 # What this process saw tried: the digest names the very bytes, which do not have to be tried twice.

@@ -41,8 +41,10 @@ _TINK_PREFIX, _TINK_PREFIX_BYTES = b"\x01", 5
 class DecryptionRefused(ContentChanged):
     """These bytes were not encrypted with this key for this context, or were altered since."""
 
-    def __init__(self) -> None:
-        super().__init__("does not decrypt: altered, cut off, or of another key", mend="restore it from a trusted copy")
+    def __init__(self, where: str = "") -> None:
+        super().__init__(
+            "does not decrypt: altered, cut off, or of another key", where=where, mend="restore it from a trusted copy"
+        )
 
 
 @dataclass(frozen=True)
