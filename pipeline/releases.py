@@ -11,7 +11,9 @@ in a replay. Controls: AML.T0010.003, AML.T0018.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -19,7 +21,7 @@ from pipeline import registry
 from pipeline.database import transaction
 from pipeline.errors import NoActiveModel
 from pipeline.publish import OpenedModel, open_bundle, read_model, role_of
-from pipeline.release_pins import least_versions, pinned, raise_pin
+from pipeline.release_pins import least_versions, pinned, raise_pin, seal_pin
 from pipeline.station import REGISTRY, Station, witness
 from security.audit_log import append
 from security.errors import UnavailableError
@@ -82,6 +84,23 @@ def follow_releases(station: Station, at: datetime) -> Mapping[str, Release]:
     if followed:
         witness(station, at)
     return released
+
+
+def trust_restored(station: Station, *, by: str, reason: str, at: datetime) -> None:
+    """Take the restored database's word for where trust begins, in the place of what the key chest remembers.
+
+    For a backup beside keys that are newer than it: to the chest, the restored releases are rolled back. Whoever may open
+    the chest decides it, and it stands in the audit log. Raises NoActiveModel.
+    """
+    with transaction(station.engine) as session:
+        pin = pinned(session)
+        if pin is None:
+            raise NoActiveModel
+        seal_pin(station.chest, pin)
+        details = {"reason": reason, **asdict(pin.versions)}
+        append(session, actor=by, action="registry.restored", subject="registry", details=details, at=at)
+    witness(station, at)
+    shutil.rmtree(station.release_client, ignore_errors=True)
 
 
 def open_released(station: Station, release: Release) -> OpenedModel:

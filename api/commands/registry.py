@@ -160,6 +160,21 @@ def found_again(reason: Reason, as_json: AsJson = False) -> None:
         print_facts("Founded again", {"operators": names})
 
 
+def trust_restored(reason: Reason, as_json: AsJson = False) -> None:
+    """Believe the releases of a restored backup beside newer keys, which remember later ones."""
+    from pipeline import releases  # noqa: PLC0415 (takes two seconds to import)
+
+    if not reason.strip():
+        raise typer.BadParameter("--reason is empty: say why, for the audit log")
+    station = _station()
+    releases.trust_restored(station, by=ACTOR, reason=reason, at=_now(open_settings()))
+    facts = {"versions": vars(releases.believed(station).versions)}
+    if as_json:
+        print_json(facts)
+    else:
+        print_facts("Believed", facts["versions"])
+
+
 def rotate_root(
     key: KeyFile = None,
     demo: Demo = False,

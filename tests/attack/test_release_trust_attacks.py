@@ -114,8 +114,13 @@ def test_versions_that_the_database_forgot_are_remembered_by_the_chest(
         session.add(pin)
     with pytest.raises(ReleaseRefused, match="rolled back"):
         believed(linear)
-    monkeypatch.setattr(releases, "least_versions", lambda _chest, pin: pin.versions)
+    with monkeypatch.context() as off:
+        off.setattr(releases, "least_versions", lambda _chest, pin: pin.versions)
+        assert id_of(believed(linear).by_role["main"].model) == linear_model.model_id
+    # Where it was a restored backup, whoever may open the chest says so, and the audit log keeps it.
+    releases.trust_restored(linear, by=BY, reason="restored from the backup of Monday", at=AT)
     assert id_of(believed(linear).by_role["main"].model) == linear_model.model_id
+    assert len(acts(linear, "registry.restored")) == 1
 
 
 def test_a_trust_that_was_deleted_is_not_begun_anew_by_the_next_training(linear: Station) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import sqlite3
 from contextlib import closing
@@ -406,3 +407,25 @@ def test_a_secret_shows_in_no_text_of_the_keys(yard: Yard) -> None:
     assert keys.name_key.hex() not in shown
     assert "very secret words" not in shown
     assert "keyset" not in repr(keys.cipher)
+
+
+def test_nobody_publishes_a_release_while_the_releases_are_read(yard: Yard) -> None:
+    folder = yard.home / "registry"
+    (folder / "metadata").mkdir(parents=True)
+    for name in ("1.snapshot.json", "timestamp.json"):
+        (folder / "metadata" / name).write_text("{}")
+    station = open_station(Settings(home=yard.home))
+    read = [name for name, _ in contents_of(station) if not name.startswith("registry/") or held_by_another(folder)]
+    assert {"registry/metadata/1.snapshot.json", "registry/metadata/timestamp.json"} <= set(read)
+    assert not held_by_another(folder)
+
+
+def held_by_another(folder: Path) -> bool:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
