@@ -118,21 +118,23 @@ def prepare(home: Path) -> Yard:
 
 
 @contextlib.contextmanager
-def put_right(yard: Yard, home: Path) -> Iterator[None]:
-    """Whatever happens to the released bundle and the releases is undone afterwards; the newest release stays in force."""
+def put_right(yard: Yard, home: Path, *, releases: bool) -> Iterator[None]:
+    """What happens to the released bundle is undone afterwards, and to the releases where they are spoilt: they grow."""
     kept = home / "kept"
     if not kept.exists():
         shutil.copytree(yard.bundle, kept / "bundle")
-    shutil.rmtree(kept / "registry", ignore_errors=True)
-    shutil.copytree(yard.registry, kept / "registry")
+    if releases:
+        shutil.rmtree(kept / "registry", ignore_errors=True)
+        shutil.copytree(yard.registry, kept / "registry")
     try:
         yield
     finally:
         for path in [yard.bundle, *yard.bundle.parent.glob(".away*")]:
             path.unlink() if path.is_symlink() or path.is_file() else shutil.rmtree(path, ignore_errors=True)
         shutil.copytree(kept / "bundle", yard.bundle)
-        shutil.rmtree(yard.registry)
-        shutil.copytree(kept / "registry", yard.registry)
+        if releases:
+            shutil.rmtree(yard.registry)
+            shutil.copytree(kept / "registry", yard.registry)
 
 
 def spoil(yard: Yard, server: Server, kind: str, chance: random.Random, home: Path, baseline: Any) -> tuple[str, str]:
@@ -146,7 +148,7 @@ def spoil(yard: Yard, server: Server, kind: str, chance: random.Random, home: Pa
         release(yard.station, digest)
         server.reload()
         return (outcome if outcome != ACCEPTED else "accepted as approved"), why
-    with put_right(yard, home):
+    with put_right(yard, home, releases=kind.startswith("releases")):
         mutate(yard, chance)
         outcome, why = server.reload()
         if outcome == ACCEPTED and why == yard.model_id and server.forecast() == baseline and not _differs(yard, home):

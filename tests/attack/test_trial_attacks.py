@@ -95,7 +95,8 @@ def test_a_text_that_aborts_the_parser_ends_who_parses_it_and_only_fails_a_trial
     ended = end_without_safeguard(parse, str(text))
     assert ended is not None
     assert ended < 0
-    with pytest.raises(TrialFailed, match=rf"crashed \(signal {-ended}\)"):
+    # Abort here, a bad access there: what it does with nonsense depends on what lies in its memory.
+    with pytest.raises(TrialFailed, match=r"crashed \(signal \d+\)"):
         try_bundle(acting(bundle, "parse", str(text)))
     assert_good_bundles_still_pass(bundle)
 
@@ -130,8 +131,14 @@ def test_a_bundle_that_writes_leaves_no_byte(bundle: Bundle, tmp_path: Path) -> 
     assert_good_bundles_still_pass(bundle)
 
 
-def test_a_bundle_sees_no_secret_in_its_environment_and_no_open_file_of_ours(bundle: Bundle, tmp_path: Path) -> None:
+def test_a_bundle_sees_no_secret_in_its_environment_and_no_open_file_of_ours(
+    bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     found = tmp_path / "found"
+    # Long enough, where coverage is measured, to cut off what is looked for.
+    for name in [name for name in os.environ if name.startswith("COVERAGE_")]:
+        monkeypatch.delenv(name)
+    stop_trials()
     end_without_safeguard(lambda: found.write_text(os.environ["GRIDWARD_KEY_PASSPHRASE"]))
     assert found.read_text() == PLANTED
     with found.open(), pytest.raises(ModelFileRefused) as told:
@@ -142,6 +149,7 @@ def test_a_bundle_sees_no_secret_in_its_environment_and_no_open_file_of_ours(bun
     assert '"LANG": "C.UTF-8"' in seen
     assert PLANTED not in seen
     assert "GRIDWARD" not in seen
+    stop_trials()
 
 
 def test_a_bundle_that_ends_the_server_fails_and_the_next_one_has_another(bundle: Bundle) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 import time
 from pathlib import Path
 
@@ -377,11 +378,17 @@ def test_three_years_of_five_minutes_cost_at_most_four_times_what_pandas_takes_t
         pd.to_numeric(frame["demand_mw"])
 
     def ratio() -> float:
-        started = time.process_time()
-        assert len(read_demand(path).frame) == len(index)
-        read = time.process_time()
-        parse()
-        return (read - started) / (time.process_time() - read)
+        # Measuring coverage traces our lines and not those of pandas.
+        tracer = sys.gettrace()
+        sys.settrace(None)
+        try:
+            started = time.process_time()
+            assert len(read_demand(path).frame) == len(index)
+            read = time.process_time()
+            parse()
+            return (read - started) / (time.process_time() - read)
+        finally:
+            sys.settrace(tracer)
 
     # A ratio, since a machine may be busy and slow; the best of three, since it may be so for one half only.
     assert min(ratio() for _ in range(3)) < 4
