@@ -20,6 +20,7 @@ from forecasting.certified import CertifiedForecaster
 from forecasting.ensemble import EnsembleForecaster
 from forecasting.errors import ModelFileRefused
 from forecasting.golden import GOLDEN_JSON, golden_case
+from forecasting.lightgbm_text import BOOSTER
 from forecasting.model_files import MODEL_JSON
 from forecasting.prophet_forecaster import ProphetForecaster
 from pipeline import trial
@@ -97,6 +98,15 @@ def test_a_file_that_is_another_is_refused_by_name(name: str, bundle: Bundle) ->
     with pytest.raises(ModelFileRefused) as refused:
         try_bundle({**bundle, name: bundle[name].replace(b":", b";", 1)})
     assert refused.value.part == name
+
+
+def test_a_tree_that_is_none_is_refused_by_tree_and_line(small_world: SmallWorld) -> None:
+    utility, frame = small_world(days=90)
+    files = bundle_files(EnsembleForecaster("lightgbm", ("lightgbm",)).fit(frame, utility), "main", frame, {})
+    broken = files[BOOSTER].replace(b"left_child=", b"left_child=99 ", 1)
+    with pytest.raises(ModelFileRefused) as refused:
+        try_bundle({**files, BOOSTER: broken})
+    assert refused.value.part.startswith(f"{BOOSTER}, tree ")
 
 
 def test_a_model_with_one_other_number_does_not_give_the_golden_forecasts(bundle: Bundle) -> None:
