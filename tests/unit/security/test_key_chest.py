@@ -9,6 +9,7 @@ import pytest
 from pydantic import SecretStr
 
 from security import _primitives, master_key
+from security._primitives import save_owner_only
 from security.bundle_keys import BundleKeys, bundle_context, write_wrapped
 from security.errors import IntegrityError, KeyringError
 from security.key_chest import KEYSET, MASTER, KeyChest, open_chest
@@ -192,3 +193,27 @@ def test_who_rotates_waits_for_those_who_wrap_and_they_do_not_wait_for_each_othe
         order.append("wrapped")
     rotation.join(5)
     assert order == ["wrapped", "rotated"]
+
+
+def test_a_keyset_that_is_gone_is_not_made_anew(tmp_path: Path) -> None:
+    chest = open_chest(tmp_path / "keys", NONE)
+    chest.signer("model")
+    kept = (chest.folder / KEYSET).read_bytes()
+    (chest.folder / KEYSET).unlink()
+    for opened in (chest, open_chest(chest.folder, NONE)):
+        with pytest.raises(KeyringError, match="the keyset is gone"):
+            opened.bundle_keys()
+    save_owner_only(kept, chest.folder / KEYSET)
+    assert chest.bundle_keys().key_ids
+
+
+def test_what_is_kept_in_the_chest_comes_back_and_cannot_be_changed_outside_it(tmp_path: Path) -> None:
+    chest = open_chest(tmp_path / "keys", NONE)
+    assert chest.kept("releases") is None
+    for content in (b"one", b"two"):
+        chest.keep("releases", content)
+        assert chest.kept("releases") == content
+    path = chest.folder / "releases.kept"
+    path.write_bytes(path.read_bytes()[:-1] + b"x")
+    with pytest.raises(KeyringError, match=r"releases\.kept"):
+        chest.kept("releases")

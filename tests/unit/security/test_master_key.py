@@ -151,7 +151,7 @@ def test_every_protection_becomes_every_other_and_the_keys_stay(tmp_path: Path, 
         now = new
     # Only the master key was written anew.
     assert {name for name in before if before[name] != contents(folder)[name]} == {MASTER}
-    assert sorted(contents(folder)) == [MASTER, "model.key"]
+    assert sorted(contents(folder)) == [KEYSET, MASTER, "model.key"]
 
 
 def test_protecting_anew_with_the_wrong_old_passphrase_or_a_short_new_one_changes_nothing(tmp_path: Path) -> None:
@@ -194,7 +194,7 @@ def test_a_master_key_in_the_clear_that_a_killed_process_left_goes_with_the_next
     open_chest(folder, NONE)
     (folder / f".{MASTER}.killed").write_bytes((folder / MASTER).read_bytes())
     protect_chest(folder, NONE, PASSPHRASE)
-    assert sorted(contents(folder)) == [MASTER]
+    assert sorted(contents(folder)) == [KEYSET, MASTER]
 
 
 def test_the_passphrase_is_tried_once_however_many_keys_are_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
