@@ -22,12 +22,10 @@ from pipeline import registry
 from pipeline.attest import GATES, PREDICATE_TYPES, PROVENANCE, GateResult
 from pipeline.database import transaction
 from pipeline.errors import AttestationRefused
-from pipeline.ingest import load_readings, set_utility, take_demand, take_weather
 from pipeline.promotion import promote_unattended
 from pipeline.publish import KIND, OpenedModel, attest_judged, attested, open_model, read_model
 from pipeline.serving import Serving
 from pipeline.station import Station, open_station
-from pipeline.train import train
 from security.bundle_keys import bundle_context
 from security.encryption import Cipher, DecryptionRefused
 from security.errors import ContentChanged, IntegrityError, SignatureInvalid
@@ -46,15 +44,7 @@ def station_at(home: Path) -> Station:
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    home = tmp_path_factory.mktemp("attacked") / "built"
-    station = station_at(home)
-    demand, weather = small_station.demand_and_weather()
-    set_utility(station, small_station.UTILITY)
-    take_demand(station, demand)
-    take_weather(station, weather)
-    train(station, load_readings(station), small_station.order())
-    station.engine.dispose()
-    return home
+    return small_station.build(tmp_path_factory.mktemp("attacked") / "built", forecaster="linear")
 
 
 @pytest.fixture

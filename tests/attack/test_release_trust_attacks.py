@@ -16,7 +16,6 @@ from pipeline import releases
 from pipeline.database import transaction
 from pipeline.errors import PipelineError
 from pipeline.found_again import found_again, refound
-from pipeline.ingest import load_readings, set_utility, take_demand, take_weather
 from pipeline.promotion import approve, ensure_founded, promote, publish_release, withdraw
 from pipeline.publish import OpenedModel, open_model, read_model
 from pipeline.recovery import journal
@@ -26,7 +25,6 @@ from pipeline.release_pins import pinned
 from pipeline.releases import believed, repository_of
 from pipeline.serving import Serving
 from pipeline.station import Station, open_station
-from pipeline.train import train
 from security.release_repository import found, propose, publish
 from security.releases import ReleaseRefused
 from security.sealed_bundle import id_of
@@ -37,15 +35,7 @@ from tests.unit.pipeline.republish import AT, BY, acts, candidate_again, hand_ov
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    home = tmp_path_factory.mktemp("trusting") / "built"
-    station = open_station(small_station.settings_for(home, forecaster="linear"))
-    demand, weather = small_station.demand_and_weather()
-    set_utility(station, small_station.UTILITY)
-    take_demand(station, demand)
-    take_weather(station, weather)
-    train(station, load_readings(station), small_station.order())
-    station.engine.dispose()
-    return home
+    return small_station.build(tmp_path_factory.mktemp("trusting") / "built", forecaster="linear")
 
 
 @pytest.fixture

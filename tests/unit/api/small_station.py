@@ -68,9 +68,9 @@ def order(policy: str = "multi-source", seed: int = 1) -> TrainingOrder:
     return TrainingOrder(WeatherPolicy.parse(policy), as_of, datetime(2023, 6, 1, tzinfo=UTC), by="fixture", seed=seed)
 
 
-def build(home: Path) -> Path:
+def build(home: Path, **changes: Any) -> Path:
     """A station with readings and one active main model, without a fallback."""
-    station = open_station(settings_for(home))
+    station = open_station(settings_for(home, **changes))
     demand, weather = demand_and_weather()
     set_utility(station, UTILITY)
     take_demand(station, demand)

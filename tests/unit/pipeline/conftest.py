@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.database import transaction
-from pipeline.ingest import Readings, load_readings, set_utility, take_demand, take_weather
+from pipeline.ingest import Readings, load_readings
 from pipeline.publish import OpenedModel, open_model
 from pipeline.registry import active
 from pipeline.station import Station, open_station
@@ -67,15 +67,7 @@ def models(built: Path) -> dict[str, OpenedModel]:
 @pytest.fixture(scope="session")
 def built_linear(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The small station with one linear model in service: its bundle is quickly published again."""
-    home = tmp_path_factory.mktemp("linear") / "built"
-    station = open_station(small_station.settings_for(home, forecaster="linear"))
-    demand, weather = small_station.demand_and_weather()
-    set_utility(station, small_station.UTILITY)
-    take_demand(station, demand)
-    take_weather(station, weather)
-    train(station, load_readings(station), small_station.order())
-    station.engine.dispose()
-    return home
+    return small_station.build(tmp_path_factory.mktemp("linear") / "built", forecaster="linear")
 
 
 @pytest.fixture
