@@ -16,7 +16,7 @@ from pipeline.provider_standings import StandingEvent
 from pipeline.weather_policy import MULTI_SOURCE, WeatherPolicy
 
 if TYPE_CHECKING:
-    from api.schemas import Certified
+    from api.schemas.forecasts import Certified
 
 ProviderName = Annotated[str, typer.Argument(help="The provider.")]
 Reason = Annotated[str, typer.Option(help="Why; stands in the audit log.")]
@@ -29,7 +29,7 @@ def forecast(
     as_json: AsJson = False,
 ) -> None:
     """Forecast a local day from what was known at its gate closure."""
-    from api.schemas import ForecastAnswer  # noqa: PLC0415 (takes two seconds to import)
+    from api.schemas.forecasts import ForecastAnswer  # noqa: PLC0415 (takes two seconds to import)
     from data.schema import QUANTILES  # noqa: PLC0415 (with the above)
 
     made = open_serving().forecast(day.date(), ACTOR, explained=explain)
@@ -60,7 +60,7 @@ def forecast(
 
 def models(as_json: AsJson = False) -> None:
     """List every published model and the one that answers."""
-    from api.schemas import ModelAnswer, ModelsAnswer  # noqa: PLC0415 (takes two seconds to import)
+    from api.schemas.models import ModelAnswer, ModelsAnswer  # noqa: PLC0415 (takes two seconds to import)
 
     serving = open_serving()
     listed = [ModelAnswer.model_validate(record) for record in serving.models()]
@@ -74,7 +74,7 @@ def models(as_json: AsJson = False) -> None:
 
 def providers(as_json: AsJson = False) -> None:
     """List every weather provider, its standing and the state of its key."""
-    from api.schemas import ProviderAnswer, ProvidersAnswer  # noqa: PLC0415 (takes two seconds to import)
+    from api.schemas.providers import ProviderAnswer, ProvidersAnswer  # noqa: PLC0415 (takes two seconds to import)
 
     answer = ProvidersAnswer(providers=[ProviderAnswer.model_validate(view) for view in open_serving().providers()])
     if as_json:
@@ -90,7 +90,7 @@ def revoke(
     as_json: AsJson = False,
 ) -> None:
     """Stop believing a provider: its keys for good, and its values from the estimated onset on."""
-    from api.schemas import RevocationAnswer  # noqa: PLC0415 (takes two seconds to import)
+    from api.schemas.providers import RevocationAnswer  # noqa: PLC0415 (takes two seconds to import)
 
     _require_reason(reason)
     with progress(quiet=as_json) as report:
@@ -127,7 +127,7 @@ def retrain(
     as_json: AsJson = False,
 ) -> None:
     """Train from the last clean backup and what came later, and publish. A running service takes it up on reload."""
-    from api.schemas import ModelAnswer  # noqa: PLC0415 (takes two seconds to import)
+    from api.schemas.models import ModelAnswer  # noqa: PLC0415 (takes two seconds to import)
 
     policy = WeatherPolicy.parse(weather_policy)
     with progress(quiet=as_json) as report:
@@ -149,7 +149,7 @@ def _require_reason(reason: str) -> None:
 
 
 def _print_standing(event: StandingEvent, *, as_json: bool) -> None:
-    from api.schemas import StandingAnswer  # noqa: PLC0415 (takes two seconds to import)
+    from api.schemas.providers import StandingAnswer  # noqa: PLC0415 (takes two seconds to import)
 
     answer = StandingAnswer.model_validate(event)
     if as_json:

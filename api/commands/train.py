@@ -39,7 +39,7 @@ def train(
     as_json: AsJson = False,
 ) -> None:
     """Fill a fresh station with readings, train a main and a fallback model on them, and publish both."""
-    from api.schemas import ModelAnswer  # noqa: PLC0415 (takes two seconds to import)
+    from api.schemas.models import ModelAnswer  # noqa: PLC0415 (takes two seconds to import)
     from pipeline.initial import build_embedded_station, build_station  # noqa: PLC0415 (with the above)
     from pipeline.promotion import keeps_demo_operators  # noqa: PLC0415 (with the above)
 

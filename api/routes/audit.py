@@ -8,7 +8,7 @@ from fastapi import Query
 
 from api.audit_reading import entries_after, verified_entries
 from api.guards import ServingHere, guarded_router, needs
-from api.schemas import AuditAnswer, AuditEntryAnswer
+from api.schemas.audit import AuditAnswer, AuditEntryAnswer
 from security.permissions import Permission
 
 router = guarded_router("audit")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from api.guards import Caller, ServingHere, guarded_router, needs
-from api.schemas import ForecastAnswer, ForecastOrder
+from api.schemas.forecasts import ForecastAnswer, ForecastOrder
 from security.permissions import Permission
 
 router = guarded_router("forecasts")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter
 
 from api.guards import ServingHere
-from api.schemas import AliveAnswer, ReadyAnswer
+from api.schemas.health import AliveAnswer, ReadyAnswer
 from security.errors import UnavailableError
 
 router = APIRouter(tags=["health"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from api.guards import Caller, ServingHere, guarded_router, needs
-from api.schemas import ModelAnswer, ModelsAnswer, ReloadAnswer
+from api.schemas.models import ModelAnswer, ModelsAnswer, ReloadAnswer
 from security.permissions import Permission
 
 router = guarded_router("models")

@@ -9,7 +9,7 @@ from fastapi import Path
 from starlette.exceptions import HTTPException
 
 from api.guards import Caller, ServingHere, guarded_router, needs
-from api.schemas import ProviderAnswer, ProvidersAnswer, RevocationAnswer, StandingAnswer, StandingOrder
+from api.schemas.providers import ProviderAnswer, ProvidersAnswer, RevocationAnswer, StandingAnswer, StandingOrder
 from pipeline.serving import Serving
 from security.permissions import Permission
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from api.guards import Caller, ServingHere, guarded_router, needs
-from api.schemas import ModelAnswer, RetrainOrder
+from api.schemas.models import ModelAnswer
+from api.schemas.retraining import RetrainOrder
 from pipeline.weather_policy import WeatherPolicy
 from security.permissions import Permission
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from api.schemas import ForecastAnswer
+from api.schemas.forecasts import ForecastAnswer
 from data.schema import QUANTILES
 from forecasting.certified import CERTIFIED
 from pipeline.ingest import Readings
