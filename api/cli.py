@@ -9,15 +9,19 @@ from typing import Annotated
 import typer
 
 from api.commands import (
+    access,
     attest,
     audit,
     audit_data,
     backtest,
     backup,
     case_study,
+    database,
     fuse,
     ingest,
     keys,
+    promotions,
+    recognise,
     recover,
     registry,
     service,
@@ -43,6 +47,8 @@ backup_app = typer.Typer(no_args_is_help=True, help="The station in another fold
 attest_app = typer.Typer(no_args_is_help=True, help="What is signed about a model.")
 keys_app = typer.Typer(no_args_is_help=True, help="The station's secret keys.")
 registry_app = typer.Typer(no_args_is_help=True, help="Which model runs, and who decides it.")
+api_key_app = typer.Typer(no_args_is_help=True, help="Keys for programs that ask the service.")
+database_app = typer.Typer(no_args_is_help=True, help="The database's schema and its versions.")
 trace_app = typer.Typer(no_args_is_help=True, help="From a source to everything it touched, and back.")
 
 for _command in (
@@ -61,11 +67,16 @@ for _command in (
     station.trust,
     station.retrain,
     recover.recover,
+    recognise.recognise,
 ):
     app.command()(_command)
 app.command("audit-data")(audit_data.audit_snapshot)
 app.command("operator-key")(registry.operator_key)
 app.command("verify-install")(verify_install.verify_install)
+app.command("token-revoke")(access.token_revoke)
+api_key_app.command("create")(access.create)
+api_key_app.command("list")(access.list_keys)
+api_key_app.command("revoke")(access.revoke_key)
 snapshot_app.command("list")(snapshots.list_snapshots)
 snapshot_app.command("verify")(snapshots.verify)
 snapshot_app.command("restore")(snapshots.restore)
@@ -79,7 +90,9 @@ attest_app.command("verify")(attest.verify)
 keys_app.command("status")(keys.status)
 keys_app.command("protect")(keys.protect)
 keys_app.command("rotate")(keys.rotate)
+keys_app.command("rotate-token-key")(access.rotate_token_key)
 registry_app.command("list")(registry.list_releases)
+registry_app.command("sign")(promotions.sign)
 registry_app.command("approve")(registry.approve)
 registry_app.command("promote")(registry.promote)
 registry_app.command("retire")(registry.retire)
@@ -88,7 +101,12 @@ registry_app.command("rotate-root")(registry.rotate_root)
 registry_app.command("refresh")(registry.refresh)
 registry_app.command("found-again")(registry.found_again)
 registry_app.command("trust-restored")(registry.trust_restored)
+database_app.command("status")(database.status)
+database_app.command("upgrade")(database.upgrade)
+database_app.command("downgrade")(database.downgrade)
 audit_app.command("verify")(audit.verify)
+audit_app.command("prove")(audit.prove)
+audit_app.command("export")(audit.export)
 trace_app.command("provider")(audit.trace_provider)
 trace_app.command("forecast")(audit.trace_forecast)
 trace_app.command("delivery")(audit.trace_delivery)
@@ -98,6 +116,8 @@ app.add_typer(attest_app, name="attest")
 app.add_typer(keys_app, name="keys")
 app.add_typer(registry_app, name="registry")
 app.add_typer(audit_app, name="audit")
+app.add_typer(api_key_app, name="api-key")
+app.add_typer(database_app, name="database")
 app.add_typer(trace_app, name="trace")
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
+from pipeline.database import PATIENCE_SECONDS
 from pipeline.errors import PipelineError
 from pipeline.settings import Settings
 from pipeline.station import Station, open_station
@@ -33,14 +34,17 @@ def open_own_station() -> Station:
 
 def find_own_station(settings: Settings) -> Station | None:
     """The station that the settings name, if there is one: none is made."""
-    there = bool(settings.database_url) or (settings.home / "gridward.sqlite").exists()
+    there = bool(settings.database_url.get_secret_value()) or (settings.home / "gridward.sqlite").exists()
     return open_station(settings) if there else None
 
 
-def open_serving() -> Serving:
-    """The station with its readings and its active model loaded. Raises UnavailableError before `gridward train`."""
+def open_serving(patience_seconds: float = PATIENCE_SECONDS) -> Serving:
+    """The station with its readings and its active model loaded; patience_seconds: with its database, as `open_station`.
+
+    Raises UnavailableError before `gridward train`.
+    """
     from pipeline.serving import Serving, wall_clock  # noqa: PLC0415 (takes two seconds to import)
 
     settings = open_settings()
     replayed = settings.replay_at
-    return Serving(open_station(settings), wall_clock if replayed is None else lambda: replayed)
+    return Serving(open_station(settings, patience_seconds), wall_clock if replayed is None else lambda: replayed)

@@ -17,7 +17,14 @@ from starlette.exceptions import HTTPException
 
 from data.errors import DataError
 from forecasting.errors import ForecastingError
-from pipeline.errors import DayNotForecastable, PipelineError
+from pipeline.errors import (
+    AnswerInFlight,
+    DayNotForecastable,
+    IdempotencyMismatch,
+    PipelineError,
+    WeatherImpossible,
+    WrongLength,
+)
 from security.errors import (
     GridwardError,
     IntegrityError,
@@ -26,15 +33,25 @@ from security.errors import (
     TokenRefused,
     UnavailableError,
 )
+from security.query_guard import ChallengeRequired, QueryBlocked
+from security.releases import ReleaseConflict
 
 UNAVAILABLE_RETRY_SECONDS = 5
+PROBLEM_TYPE = "application/problem+json"
 
 # The first class that fits decides; docs/api.md lists every type (a test compares).
 PROBLEMS: tuple[tuple[type[GridwardError], HTTPStatus, str], ...] = (
     (TokenRefused, HTTPStatus.UNAUTHORIZED, "token-refused"),
     (PermissionDenied, HTTPStatus.FORBIDDEN, "permission-denied"),
     (RateLimited, HTTPStatus.TOO_MANY_REQUESTS, "rate-limited"),
+    (ChallengeRequired, HTTPStatus.FORBIDDEN, "challenge-required"),
+    (QueryBlocked, HTTPStatus.FORBIDDEN, "query-blocked"),
     (DayNotForecastable, HTTPStatus.UNPROCESSABLE_ENTITY, "day-not-forecastable"),
+    (IdempotencyMismatch, HTTPStatus.UNPROCESSABLE_ENTITY, "idempotency-mismatch"),
+    (AnswerInFlight, HTTPStatus.CONFLICT, "idempotency-in-flight"),
+    (WeatherImpossible, HTTPStatus.UNPROCESSABLE_ENTITY, "weather-impossible"),
+    (WrongLength, HTTPStatus.UNPROCESSABLE_ENTITY, "invalid-request"),
+    (ReleaseConflict, HTTPStatus.CONFLICT, "release-conflict"),
     (IntegrityError, HTTPStatus.CONFLICT, "integrity"),
     (ForecastingError, HTTPStatus.CONFLICT, "forecasting"),
     (DataError, HTTPStatus.CONFLICT, "data"),
@@ -57,7 +74,7 @@ def problem(
         "detail": detail,
         **members,
     }
-    return JSONResponse(content, int(status), dict(headers or {}), media_type="application/problem+json")
+    return JSONResponse(content, int(status), dict(headers or {}), media_type=PROBLEM_TYPE)
 
 
 def of_gridward_error(request: Request, error: Exception) -> JSONResponse:
@@ -69,9 +86,13 @@ def of_gridward_error(request: Request, error: Exception) -> JSONResponse:
         headers["WWW-Authenticate"] = "Bearer"
     elif isinstance(error, RateLimited):
         headers["Retry-After"] = str(max(1, math.ceil(error.retry_after_seconds)))
+    elif isinstance(error, AnswerInFlight):
+        headers["Retry-After"] = "1"
     elif isinstance(error, UnavailableError):
         headers["Retry-After"] = str(UNAVAILABLE_RETRY_SECONDS)
-    home = request.app.state.serving.station.home
+    house = request.app.state.house
+    house.metrics.refused(kind)
+    home = house.serving.station.home
     detail = str(error).replace(f"{home.resolve()}/", "").replace(f"{home}/", "")
     return problem(status, kind, detail, headers=headers)
 
@@ -84,7 +105,23 @@ def of_invalid_request(_: Request, error: Exception) -> JSONResponse:
     return problem(HTTPStatus.UNPROCESSABLE_ENTITY, INVALID_REQUEST, detail, errors=errors[:20])
 
 
-def of_http_exception(_: Request, error: Exception) -> JSONResponse:
-    """What the framework or a route says with a bare status: 404, 405, 409, 413."""
+def of_http_exception(request: Request, error: Exception) -> JSONResponse:
+    """What the framework or a route says with a bare status: 404, 405, 406, 409, 413."""
     assert isinstance(error, HTTPException)  # noqa: S101 (registered for this class; tells mypy)
+    if error.status_code == HTTPStatus.BAD_REQUEST:
+        # The framework's word for a body that is no JSON at all.
+        return problem(HTTPStatus.UNPROCESSABLE_ENTITY, INVALID_REQUEST, "the body cannot be read as JSON")
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        headers = {"Allow": ", ".join(sorted(_methods_of(request)))}
+        return problem(error.status_code, HTTP, error.detail, headers=headers)
     return problem(error.status_code, HTTP, error.detail, headers=error.headers)
+
+
+def _methods_of(request: Request) -> set[str]:
+    """What the path of a request may be asked with, by all routes that have it: the framework names those of one."""
+    path = request.scope["path"]
+    allowed: set[str] = set()
+    for route in request.app.state.routes:
+        if route.path_regex.match(path):
+            allowed |= route.methods or set()
+    return allowed

@@ -4,29 +4,53 @@ from __future__ import annotations
 
 import json
 import logging
-from datetime import UTC, datetime
-from typing import Any
+import sys
+from typing import Any, TextIO
+
+import structlog
+from structlog.typing import Processor
 
 
-class JsonLines(logging.Formatter):
-    """A record as one line of JSON: `at` (UTC), `level`, `logger`, `event`, and the fields given with it."""
+def log_to_stderr(level: int = logging.INFO, stream: TextIO | None = None) -> None:
+    """Send our events and every other logger's records, uvicorn's too, to `stream` (default: stderr) as JSON lines.
 
-    def format(self, record: logging.LogRecord) -> str:
-        """The line, without its newline."""
-        line: dict[str, Any] = {
-            "at": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
-            "level": record.levelname.lower(),
-            "logger": record.name,
-            "event": record.getMessage(),
-            **getattr(record, "fields", {}),
-        }
-        if record.exc_info:
-            line["traceback"] = self.formatException(record.exc_info)
-        return json.dumps(line, default=str)
-
-
-def log_to_stderr(level: int = logging.INFO) -> None:
-    """Send every logger's records, uvicorn's too, to stderr as JSON lines."""
-    handler = logging.StreamHandler()
-    handler.setFormatter(JsonLines())
+    A line: `at` (UTC), `level`, `logger`, `event`, and the fields given with it; an exception stands in `traceback`.
+    """
+    stream = sys.stderr if stream is None else stream
+    structlog.configure(
+        processors=[*_shared(), structlog.processors.JSONRenderer(serializer=_line)],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.WriteLoggerFactory(file=stream),
+        cache_logger_on_first_use=False,
+    )
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                structlog.processors.JSONRenderer(serializer=_line),
+            ],
+            foreign_pre_chain=[structlog.stdlib.add_logger_name, *_shared()],
+        )
+    )
     logging.basicConfig(level=level, handlers=[handler], force=True)
+
+
+def _shared() -> list[Processor]:
+    return [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True, key="at"),
+        _exception_as_traceback,
+    ]
+
+
+def _exception_as_traceback(_logger: Any, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    formatted = structlog.processors.format_exc_info(_logger, _method, event)
+    if "exception" in formatted:
+        formatted["traceback"] = formatted.pop("exception")
+    return formatted
+
+
+def _line(event: Any, **_options: Any) -> str:
+    return json.dumps(event, default=str)

@@ -13,6 +13,8 @@ from functools import partial
 from pathlib import Path
 from unittest.mock import patch
 
+from pydantic import SecretStr
+
 from benchmarks.artifact_station import BY, DAY, Row, copy_of, release
 from benchmarks.kills import in_a_process
 from pipeline import registry
@@ -61,7 +63,7 @@ def accidents(template: Path, folder: Path) -> list[Row]:
         home = folder / "accident"
         shutil.rmtree(home, ignore_errors=True)
         shutil.copytree(template, home)
-        station = open_station(Settings(home=home, forecaster="linear", lake_url="", database_url=""))
+        station = open_station(Settings(home=home, forecaster="linear", lake_url="", database_url=SecretStr("")))
         held = play(station)
         rows.append(Row(name, "the last good model serves", "it did" if held else "it did not", held))
         station.engine.dispose()
@@ -156,7 +158,7 @@ def killed(template: Path, folder: Path, kills: int, seed: int) -> Row:
     chance = random.Random(seed)  # noqa: S311 (moments to be killed at)
     home = folder / "killed"
     shutil.copytree(template, home)
-    settings = Settings(home=home, forecaster="linear", lake_url="", database_url="")
+    settings = Settings(home=home, forecaster="linear", lake_url="", database_url=SecretStr(""))
     begun = folder / "begun"
 
     def promotion(model_id: str) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 import pandas as pd
+from pydantic import SecretStr
 
 from benchmarks.kills import DAYS, everything
 from pipeline import registry
@@ -37,7 +38,7 @@ class Row:
 
 def build(home: Path, forecaster: Literal["quantile-trees", "linear"]) -> Station:
     """Fourteen months of real demand and three providers, and one model in service."""
-    station = open_station(Settings(home=home, forecaster=forecaster, lake_url="", database_url=""))
+    station = open_station(Settings(home=home, forecaster=forecaster, lake_url="", database_url=SecretStr("")))
     given = everything()
     set_utility(station, given.utility)
     take_demand(station, given.demand)

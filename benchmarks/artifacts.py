@@ -90,7 +90,7 @@ def swapping(station: Station, model: OpenedModel, swaps: int) -> Row:
     def ask() -> None:
         while not stop.is_set():
             try:
-                asked["answered"] += serving.forecast(DAY, BY).model_id in pair
+                asked["answered"] += serving.prepare(DAY, by=BY).forecast.model_id in pair
             except Exception:  # a failure of any kind is what is counted
                 asked["failed"] += 1
 

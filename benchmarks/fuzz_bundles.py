@@ -27,6 +27,7 @@ from typing import Any
 
 import httpx
 import pandas as pd
+from pydantic import SecretStr
 
 from benchmarks.bundle_mutants import MUTATORS, TEXT, Yard, release
 from benchmarks.kills import DAYS, everything
@@ -94,7 +95,7 @@ class Server:
 
 def prepare(home: Path) -> Yard:
     """A station with two releases one after the other, and another tenant's bundle beside it."""
-    station = open_station(Settings(home=home / "home", forecaster="lightgbm", lake_url="", database_url=""))
+    station = open_station(Settings(home=home / "home", forecaster="lightgbm", lake_url="", database_url=SecretStr("")))
     given = everything()
     set_utility(station, given.utility)
     take_demand(station, given.demand)
@@ -106,7 +107,7 @@ def prepare(home: Path) -> Yard:
     shutil.copytree(repository_of(station), home / "before")
     shutil.copytree(station.models / older, home / "older")
     model_id = train(station, readings, TrainingOrder(WeatherPolicy(), end, _now(), by="fuzz")).model_id
-    tenant = open_station(Settings(home=home / "tenant", forecaster="linear", lake_url="", database_url=""))
+    tenant = open_station(Settings(home=home / "tenant", forecaster="linear", lake_url="", database_url=SecretStr("")))
     set_utility(tenant, given.utility)
     take_demand(tenant, given.demand)
     take_weather(tenant, given.weather)

@@ -72,7 +72,9 @@ class Place:
 
     def station(self) -> Station:
         return open_station(
-            Settings(home=self.home, forecaster="linear", lake_url="", database_url="", backup_passphrase=PASSPHRASE)
+            Settings(
+                home=self.home, forecaster="linear", lake_url="", database_url=SecretStr(""), backup_passphrase=PASSPHRASE
+            )
         )
 
     @property
@@ -100,7 +102,7 @@ class Found:
 
 def build(home: Path) -> None:
     """Fourteen months: two models that believe one provider alone."""
-    station = open_station(Settings(home=home, forecaster="linear", lake_url="", database_url=""))
+    station = open_station(Settings(home=home, forecaster="linear", lake_url="", database_url=SecretStr("")))
     given = everything()
     set_utility(station, given.utility)
     take_demand(station, given.demand)

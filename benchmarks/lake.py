@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from pydantic import SecretStr
 
 from data.lake.pins import require_files
 from data.lake.tables import METER_READINGS, TABLES_BY_NAME
@@ -58,7 +59,7 @@ def months(count: int, seed: int) -> Iterator[pd.DataFrame]:
 
 def measure(count: int, home: Path, seed: int = 1) -> dict[str, float]:
     """Take them in and seal them; seconds, bytes and peak memory."""
-    station = open_station(Settings(home=home, lake_url="", database_url=""))
+    station = open_station(Settings(home=home, lake_url="", database_url=SecretStr("")))
     set_utility(station, UTILITY)
     taken, seconds = 0, 0.0
     for batch in months(count, seed):

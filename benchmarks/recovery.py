@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from pydantic import SecretStr
 
 from data.datasets import load_victoria
 from data.lake.tables import RECEIVED_AT
@@ -126,7 +127,7 @@ def measured(seed: int, folder: Path) -> Result:
 def new_station(home: Path, seed: int, *, lie: bool) -> Station:
     """Meters and five signing providers around real demand and temperature; everything that was said is taken in."""
     dataset = load_victoria()
-    station = open_station(Settings(home=home, forecaster="ensemble", lake_url="", database_url=""))
+    station = open_station(Settings(home=home, forecaster="ensemble", lake_url="", database_url=SecretStr("")))
     utility = replace(dataset.utility, demand_delay=PROMPT)
     set_utility(station, utility)
     readings = simulate_meter_readings(dataset, seed)

@@ -14,7 +14,9 @@ from pipeline.provider_standings import all_events
 from pipeline.recovery.journal import RecoveryRecord
 from pipeline.registry import listing
 from pipeline.station import Station
-from security.audit_log import AuditEntry, read_heads, verify_log
+from security.audit_check import verify_log
+from security.audit_heads import read_heads
+from security.audit_log import AuditEntry
 from security.keyring import KeyRecord, trusted_keys
 
 

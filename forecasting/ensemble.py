@@ -34,6 +34,7 @@ from forecasting.kernel_member import KernelMember
 from forecasting.lightgbm_member import LightGBMMember
 from forecasting.linear_member import LinearMember
 from forecasting.member import Lesson, Member
+from forecasting.member_says import MemberSays
 from forecasting.recent import (
     RECENT_DAYS,
     Achieved,
@@ -150,6 +151,17 @@ class EnsembleForecaster:
         """The forecast of local day `day`, and the same taken apart by driver (forecasting.explain)."""
         asked = self._asked(known, day)
         return self._forecast(asked, day), self._explanation(asked, day)
+
+    def predict_with_members(self, known: pd.DataFrame, day: date) -> tuple[pd.DataFrame, MemberSays]:
+        """The forecast of local day `day` as `predict` answers it, and what each member says of it, at the same price."""
+        asked = self._asked(known, day)
+        frame = self._forecast(asked, day)
+        corrected = (asked.said + asked.correction) * self.scale_mw_ + asked.level_mw
+        offset_mw = asked.spread * asked.levels[QUANTILE_COLUMNS.index(MEDIAN)] * self.scale_mw_
+        columns = (*self.names_, "offset_mw")
+        by_row = by_interval(day, np.column_stack([*corrected, offset_mw]), columns, self.utility_).to_numpy()
+        quantiles_mw = frame[list(QUANTILE_COLUMNS)].to_numpy(dtype=np.float64)
+        return frame, MemberSays(quantiles_mw, by_row[:, :-1].T, asked.weights, by_row[:, -1])
 
     def _forecast(self, asked: Asked, day: date) -> pd.DataFrame:
         centre = np.tensordot(asked.weights, asked.said, axes=1) + asked.correction

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from security.errors import GridwardError, IntegrityError, UnavailableError
+from security.errors import GridwardError, IntegrityError, RateLimited, UnavailableError
 
 
 class PipelineError(GridwardError):
@@ -36,6 +36,28 @@ class DatabaseOutdated(PipelineError):
         super().__init__(
             f"the database is an older Gridward's: table {table} lacks {', '.join(columns)}",
             mend="build a new station with `gridward train`, and keep the old folder for its audit log",
+        )
+
+
+class DatabaseBehind(PipelineError):
+    """The database has an older schema, and may not be upgraded by whoever opens it: `found`, `newest`."""
+
+    def __init__(self, found: str, newest: str) -> None:
+        self.found, self.newest = found, newest
+        super().__init__(
+            f"the database's schema is {found}, this Gridward works on {newest}",
+            mend="back it up, then run `gridward database upgrade`",
+        )
+
+
+class DatabaseNewer(PipelineError):
+    """The database was upgraded by a newer Gridward: `found`, `newest`."""
+
+    def __init__(self, found: str, newest: str) -> None:
+        self.found, self.newest = found, newest
+        super().__init__(
+            f"the database's schema is {found}, of a newer Gridward; this one knows none after {newest}",
+            mend=f"install the newer one, or take the database back with it: `gridward database downgrade {newest}`",
         )
 
 
@@ -140,4 +162,87 @@ class ClaimsNotMet(PipelineError):
         self.claims = claims
         super().__init__(
             f"{len(claims)} claim(s) did not hold: {'; '.join(claims)}", mend="read the report before quoting any figure"
+        )
+
+
+class TooManyJobs(RateLimited):
+    """As many jobs of a caller wait as may: `by`, `queued`."""
+
+    def __init__(self, by: str, queued: int) -> None:
+        self.by, self.queued = by, queued
+        super().__init__(
+            f"{queued} jobs of yours wait already",
+            retry_after_seconds=60,
+            mend="wait until they are done, or cancel one: POST /v1/jobs/{id}/cancel",
+        )
+
+
+class JobKept(PipelineError):
+    """A job cannot be cancelled: `job_id`, `state`."""
+
+    def __init__(self, job_id: str, state: str) -> None:
+        self.job_id, self.state = job_id, state
+        super().__init__(f"it is {state}", where=f"job {job_id}", mend="only a job that is queued can be cancelled")
+
+
+class IncidentClosed(PipelineError):
+    """An incident was closed before: `incident_id`, `by`."""
+
+    def __init__(self, incident_id: str, by: str) -> None:
+        self.incident_id, self.by = incident_id, by
+        super().__init__(f"{by} closed it before", where=f"incident {incident_id}", mend="read why: GET /v1/incidents/{id}")
+
+
+class IdempotencyMismatch(PipelineError):
+    """A key that stands for another request was sent with this one: `key`."""
+
+    def __init__(self, key: str) -> None:
+        self.key = key
+        super().__init__(
+            "this Idempotency-Key was used for another request",
+            mend="choose a new key for a new request; repeat a request with the very same body",
+        )
+
+
+class AnswerInFlight(PipelineError):
+    """The first request with this key is being answered at this moment: `key`."""
+
+    def __init__(self, key: str) -> None:
+        self.key = key
+        super().__init__("the first request with this Idempotency-Key is not answered yet", mend="ask again in a moment")
+
+
+class NoWeatherToChange(PipelineError):
+    """The model that answers reads no weather, so other temperatures change nothing: `model_id`."""
+
+    def __init__(self, model_id: str) -> None:
+        self.model_id = model_id
+        super().__init__(
+            "a what-if needs a model that reads the weather, and the one that answers reads none",
+            where=f"model {model_id}",
+            mend="ask when trusted weather is back: see `GET /v1/providers`",
+        )
+
+
+class WrongLength(PipelineError):
+    """Temperatures that are not one for each interval of the day: `day`, `given`, `needed`."""
+
+    def __init__(self, day: str, given: int, needed: int) -> None:
+        self.day, self.given, self.needed = day, given, needed
+        super().__init__(
+            f"{given} temperatures for a day of {needed} intervals",
+            where=f"day {day}",
+            mend="give one for each interval of the local day; a day on which the clocks move has 23 or 25 hours",
+        )
+
+
+class WeatherImpossible(PipelineError):
+    """Temperatures that are no day's weather: `day`, `reasons`, in plain words."""
+
+    def __init__(self, day: str, reasons: tuple[str, ...]) -> None:
+        self.day, self.reasons = day, reasons
+        super().__init__(
+            f"no day has such temperatures: {'; '.join(reasons)}",
+            where=f"day {day}",
+            mend="move the forecast temperature by some degrees with shift_c, or start from a day that was measured",
         )

@@ -5,11 +5,12 @@ weather-free fallback when no trusted weather is left.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 
 import pandas as pd
+from sqlmodel import Session
 
 from data.errors import NoTrustedWeather
 from data.meters import demand_as_of
@@ -20,7 +21,9 @@ from data.weather_fusion import Exclusion, exclude, known_at
 from forecasting.certified import CERTIFIED_WEEKS, CertifiedForecaster
 from forecasting.day_grid import LOOKBACK_DAYS, window_days
 from forecasting.ensemble import EnsembleForecaster
-from forecasting.forecaster import FORECAST_MW
+from forecasting.forecaster import FORECAST_MW, QUANTILE_COLUMNS
+from forecasting.horizons import widening
+from forecasting.member_says import MemberSays
 from pipeline.database import transaction
 from pipeline.errors import DayNotForecastable
 from pipeline.ingest import Readings
@@ -39,6 +42,8 @@ class DayForecast:
     (forecasting.certified); weather: the policy, or `none`;
     sources: the providers whose forecasts of that day were used; explanation: the frame taken apart by driver [MW]
     (forecasting.explain), when it was asked for and the forecaster can.
+    days_ahead: from the gate closure's day to this one; beyond 1, gate_closure is that of an earlier day, and the frame
+    rests on the medians of the days between (forecasting.horizons).
     """
 
     forecast_id: str
@@ -50,10 +55,21 @@ class DayForecast:
     sources: tuple[str, ...]
     frame: pd.DataFrame
     explanation: pd.DataFrame | None = None
+    days_ahead: int = 1
 
     def energy_mwh(self, utility: Utility) -> float:
         """Energy forecast for the whole day [MWh]."""
         return float(self.frame[FORECAST_MW].sum() * (utility.step / pd.Timedelta(hours=1)))
+
+
+@dataclass(frozen=True, eq=False)
+class Drawn:
+    """A forecast, what its members say, and what the model was asked with: `known` as in forecasting.forecaster."""
+
+    forecast: DayForecast
+    says: MemberSays
+    known: pd.DataFrame
+    model: OpenedModel
 
 
 def forecast_day(
@@ -70,11 +86,36 @@ def forecast_day(
     excluded: providers refused at that moment, and for which times. Raises DayNotForecastable, or NoTrustedWeather when
     there is no fallback either.
     """
+    drawn = draw(readings, model, fallback, excluded, day)
+    return replace(drawn.forecast, explanation=explain(drawn.model, drawn.known, day)) if explained else drawn.forecast
+
+
+def draw(
+    readings: Readings,
+    model: OpenedModel,
+    fallback: OpenedModel | None,
+    excluded: Mapping[str, Exclusion],
+    day: date,
+    *,
+    first: date | None = None,
+    before: Sequence[DayForecast] = (),
+) -> Drawn:
+    """Forecast local day `day` as `forecast_day` does, and keep what it was drawn from.
+
+    first: the day at whose gate closure it is forecast, where that is not `day` itself; before: forecasts, made from what
+    was known at that closure too, of its own day and every one up to `day`, in order: their medians stand in the place of
+    demand that was not yet drawn. Raises as forecast_day.
+    """
     utility = readings.utility
-    demand = _demand_known(readings, day)
-    gate = utility.gate_closure_of(day)
+    first = day if first is None else first
+    days_ahead = (day - first).days + 1
+    demand = _demand_known(readings, first, day)
+    gate = utility.gate_closure_of(first)
     index = utility.day_index(day)
     start = utility.day_index(day - timedelta(days=window_days(utility)))[0]
+    if before:
+        told_mw = pd.concat([made.frame[FORECAST_MW] for made in before])
+        demand = pd.concat([demand, told_mw.loc[demand.index[-1] + utility.step :]])
     nearby = readings.weather[(readings.weather[VALID_AT] >= start) & (readings.weather[VALID_AT] <= index[-1])]
     wide = known_at(nearby, gate, start, index[-1], utility.step)
     chosen, weather, sources = model, str(model.contract.policy), list[str]()
@@ -89,9 +130,9 @@ def forecast_day(
         told = pd.DataFrame(index=wide.index, columns=[TEMPERATURE_C, TEMPERATURE_UNCERTAINTY_C], dtype=float)
         chosen, weather = fallback, NO_WEATHER
     known = with_forecast(demand.to_frame(DEMAND_MW), told[TEMPERATURE_C], told[TEMPERATURE_UNCERTAINTY_C])
-    frame, explanation = _asked(chosen, known, day, explained=explained)
-    return DayForecast(
-        forecast_id=_name(chosen.model_id, day, weather, sources),
+    frame, says = _asked(chosen, known, day, days_ahead)
+    forecast = DayForecast(
+        forecast_id=_name(chosen.model_id, day, weather, sources, days_ahead),
         day=day,
         gate_closure=gate,
         model_id=chosen.model_id,
@@ -99,39 +140,58 @@ def forecast_day(
         weather=weather,
         sources=tuple(sources),
         frame=frame,
-        explanation=explanation,
+        days_ahead=days_ahead,
     )
+    return Drawn(forecast, says, known, chosen)
 
 
-def _asked(
-    chosen: OpenedModel, known: pd.DataFrame, day: date, *, explained: bool
-) -> tuple[pd.DataFrame, pd.DataFrame | None]:
-    if explained and isinstance(chosen.forecaster, EnsembleForecaster):
-        return chosen.forecaster.predict_explained(known, day)
-    if isinstance(chosen.forecaster, CertifiedForecaster):
-        return chosen.forecaster.certified(known, day, CERTIFIED_WEEKS), None
-    return chosen.forecaster.predict(known, day), None
+def explain(model: OpenedModel, known: pd.DataFrame, day: date) -> pd.DataFrame | None:
+    """A forecast taken apart by driver [MW] (forecasting.explain); None for a forecaster that cannot."""
+    forecaster = model.forecaster
+    return forecaster.predict_explained(known, day)[1] if isinstance(forecaster, EnsembleForecaster) else None
+
+
+def _asked(chosen: OpenedModel, known: pd.DataFrame, day: date, days_ahead: int) -> tuple[pd.DataFrame, MemberSays]:
+    forecaster = chosen.forecaster
+    if isinstance(forecaster, EnsembleForecaster):
+        frame, says = forecaster.predict_with_members(known, day)
+    elif isinstance(forecaster, CertifiedForecaster) and days_ahead == 1:
+        frame = forecaster.certified(known, day, CERTIFIED_WEEKS)
+        says = MemberSays.alone(frame)
+    else:
+        # Nothing is certified of a day whose inputs are the model's own words.
+        frame = forecaster.predict(known, day)
+        says = MemberSays.alone(frame)
+    if days_ahead <= 1:
+        return frame, says
+    says = says.widened(widening(days_ahead, weather=forecaster.needs_weather))
+    return frame.assign(**dict(zip(QUANTILE_COLUMNS, says.quantiles_mw.T, strict=True))), says
 
 
 def record(station: Station, utility: Utility, forecasts: list[DayForecast], requested_by: str) -> None:
     """Enter forecasts in the ledger, each made at its gate closure."""
     with transaction(station.engine) as session:
         for forecast in forecasts:
-            entry = ForecastRecord(
-                forecast_id=forecast.forecast_id,
-                model_id=forecast.model_id,
-                snapshot_id=forecast.snapshot_id,
-                day=forecast.day,
-                made_at=forecast.gate_closure.to_pydatetime(),
-                requested_by=requested_by,
-                sources=source_list(forecast.sources),
-                energy_mwh=forecast.energy_mwh(utility),
-            )
-            record_forecast(session, entry)
+            enter(session, utility, forecast, requested_by)
 
 
-def _demand_known(readings: Readings, day: date) -> pd.Series:
-    """The last 52 days of demand as known at the gate closure of `day`. Raises DayNotForecastable."""
+def enter(session: Session, utility: Utility, forecast: DayForecast, requested_by: str) -> None:
+    """Enter one forecast in the ledger; the same one is entered once."""
+    entry = ForecastRecord(
+        forecast_id=forecast.forecast_id,
+        model_id=forecast.model_id,
+        snapshot_id=forecast.snapshot_id,
+        day=forecast.day,
+        made_at=forecast.gate_closure.to_pydatetime(),
+        requested_by=requested_by,
+        sources=source_list(forecast.sources),
+        energy_mwh=forecast.energy_mwh(utility),
+    )
+    record_forecast(session, entry)
+
+
+def _demand_known(readings: Readings, day: date, wanted: date) -> pd.Series:
+    """The last 52 days of demand before `wanted` as known at the gate closure of `day`. Raises DayNotForecastable."""
     zone = readings.utility.zone
     first = readings.demand.index[0].tz_convert(zone).date() + timedelta(days=LOOKBACK_DAYS + 2)
     last = readings.demand.index[-1].tz_convert(zone).date() + timedelta(days=1)
@@ -139,7 +199,7 @@ def _demand_known(readings: Readings, day: date) -> pd.Series:
     if not first <= day <= last:
         raise refusal
     gate = readings.utility.gate_closure_of(day)
-    start = readings.utility.day_index(day - timedelta(days=window_days(readings.utility)))[0]
+    start = readings.utility.day_index(wanted - timedelta(days=window_days(readings.utility)))[0]
     demand = demand_as_of(readings.demand.loc[start:gate], gate)
     if demand.empty or gate - demand.index[-1] > OLDEST_DEMAND:
         raise refusal
@@ -152,5 +212,6 @@ def _require_forecast_weather(temperature_c: pd.Series, day: date) -> None:
         raise NoTrustedWeather(f"no trusted weather forecast covers {day}", mend="check the providers' feeds")
 
 
-def _name(model_id: str, day: date, weather: str, sources: list[str]) -> str:
-    return "f-" + hashlib.sha256(f"{model_id}|{day}|{weather}|{','.join(sources)}".encode()).hexdigest()[:16]
+def _name(model_id: str, day: date, weather: str, sources: list[str], days_ahead: int) -> str:
+    further = f"|{days_ahead} days ahead" if days_ahead > 1 else ""
+    return "f-" + hashlib.sha256(f"{model_id}|{day}|{weather}|{','.join(sources)}{further}".encode()).hexdigest()[:16]

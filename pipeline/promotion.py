@@ -34,7 +34,7 @@ from security.release_files import read_roots
 from security.release_repository import Proposal, found, proposal, propose, publish
 from security.release_root import operators_in
 from security.releases import ApprovalsMissing, NotAnOperator, NothingProposed
-from security.sealed_bundle import id_of
+from security.sealed_bundle import SealedBundle, id_of
 from security.signing import Signer
 
 DEMO_OPERATORS = ("demo-1", "demo-2", "demo-3")
@@ -103,14 +103,7 @@ def approve(station: Station, model_id: str, signer: Signer, *, at: datetime, re
     replace: drop what other operators were asked to sign. Raises NotAnOperator (noted), PipelineError for an unknown or
     revoked model, AttestationRefused, ReleaseConflict, and as `read_model`.
     """
-    with transaction(station.engine) as session:
-        registry.require_releasable(session, model_id)
-        judged = failed_gates(session, model_id)
-    bundle = read_model(station, model_id)
-    # The journal is asked too: who can write to the disk could put an older statement back, from before the gates.
-    failed = sorted({*judged, *attested(station, bundle).gates["failedTests"]})
-    if failed:
-        raise _not_good_enough(model_id, failed)
+    bundle = good_enough(station, model_id)
     try:
         proposed = propose(
             repository_of(station), {role_of(bundle): bundle.digest}, signer, datetime.now(UTC), replace=replace
@@ -128,6 +121,23 @@ def approve(station: Station, model_id: str, signer: Signer, *, at: datetime, re
     }
     note(station, actor=f"key {signer.key_id}", action="model.approved", subject=model_id, details=details, at=at)
     return found_out
+
+
+def good_enough(station: Station, model_id: str) -> SealedBundle:
+    """The bundle of a model that may be approved, verified with what is attested of it.
+
+    Raises PipelineError for a model that is unknown or revoked, or failed its gates, AttestationRefused, and as
+    `read_model`.
+    """
+    with transaction(station.engine) as session:
+        registry.require_releasable(session, model_id)
+        judged = failed_gates(session, model_id)
+    bundle = read_model(station, model_id)
+    # The journal is asked too: who can write to the disk could put an older statement back, from before the gates.
+    failed = sorted({*judged, *attested(station, bundle).gates["failedTests"]})
+    if failed:
+        raise _not_good_enough(model_id, failed)
+    return bundle
 
 
 def waiting(station: Station) -> Approval | None:

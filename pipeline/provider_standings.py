@@ -15,10 +15,12 @@ from sqlmodel import Field, Session, SQLModel, col, select
 
 from data.trust.standing import HEARD, TrustEvent, TrustState
 from data.weather_fusion import Exclusion
+from pipeline.incidents import raise_incident
 from security.keyring import UtcDateTime
 
 SAFETY_MARGIN = pd.Timedelta(days=14)
 WATCH = "weather watch"
+CUT_OFF = ("quarantined", "revoked")
 
 
 class StandingEvent(SQLModel, table=True):
@@ -71,6 +73,8 @@ def record_events(session: Session, events: Sequence[TrustEvent]) -> list[Standi
         )
     session.add_all(fresh)
     session.flush()
+    for entry in fresh:
+        _raise_if_cut_off(session, entry)
     return fresh
 
 
@@ -92,6 +96,7 @@ def record_decision(
     )
     session.add(event)
     session.flush()
+    _raise_if_cut_off(session, event)
     return event
 
 
@@ -139,6 +144,15 @@ def exclusions_at(session: Session, moment: datetime) -> dict[str, Exclusion]:
         elif known is not None and known.until is None:
             excluded[event.provider] = Exclusion(known.since, pd.Timestamp(event.at))
     return excluded
+
+
+def _raise_if_cut_off(session: Session, event: StandingEvent) -> None:
+    """A provider that is not heard any more is an incident, whoever decided it."""
+    if event.to_state not in CUT_OFF:
+        return
+    summary = f"{event.provider} is {event.to_state} by {event.by}: {event.reason}"
+    facts = {"onset": event.onset.isoformat(), "level": event.level, "statistic": event.statistic}
+    raise_incident(session, f"provider-{event.to_state}", event.provider, summary, facts, event.at)
 
 
 def _events_until(session: Session, moment: datetime) -> list[StandingEvent]:

@@ -18,12 +18,23 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="GRIDWARD_", hide_input_in_errors=True, frozen=True)
 
     home: Path = Field(default=Path("var/station"), description="folder of keys, database, readings, snapshots and models")
-    database_url: str = Field(default="", description="SQLAlchemy URL; empty: SQLite in the home folder")
+    database_url: SecretStr = Field(
+        default=SecretStr(""), description="postgresql://… or another SQLAlchemy URL; empty: SQLite in the home folder"
+    )
+    upgrade_database: bool = Field(default=True, description="whether whoever opens an older database upgrades it")
+    redis_url: SecretStr = Field(
+        default=SecretStr(""), description="Redis, where several workers share what they count; empty: one worker's memory"
+    )
+    audit_witness: Path | None = Field(
+        default=None,
+        description="a second file, on another disk or host, for the signed heads of the audit log; empty: none",
+    )
     lake_url: str = Field(default="", description="object store for the readings; empty: the folder lake in the home folder")
     host: str = Field(default="127.0.0.1", description="address the service listens on")
     port: int = Field(default=8420, ge=0, le=65535, description="port the service listens on")
     rate_limit_per_minute: int = Field(default=120, ge=1, description="requests a minute for each caller")
     token_minutes: int = Field(default=60, ge=1, le=720, description="lifetime of a token")
+    traces_url: str = Field(default="", description="where OpenTelemetry traces go (OTLP over HTTP); empty: nowhere")
     forecaster: Literal["ensemble", "linear", "kernel", "departure", "lightgbm", "certified", "quantile-trees"] = Field(
         default="ensemble",
         description="what is trained: the ensemble, one member of it alone, the certified forecaster, or trees by quantile",
@@ -46,6 +57,11 @@ class Settings(BaseSettings):
         default=None, description="for `gridward keys protect` alone: the passphrase that opened the key chest until now"
     )
 
+    @field_validator("audit_witness", mode="before")
+    @classmethod
+    def _none_when_empty(cls, path: object) -> object:
+        return None if path == "" else path
+
     @field_validator("kms_uri")
     @classmethod
     def _one_protection(cls, uri: str, others: ValidationInfo) -> str:
@@ -56,6 +72,13 @@ class Settings(BaseSettings):
             raise ValueError("set either GRIDWARD_KEY_PASSPHRASE or GRIDWARD_KMS_URI, not both")
         require_uri(uri)
         return uri
+
+    @field_validator("redis_url")
+    @classmethod
+    def _of_redis(cls, url: SecretStr) -> SecretStr:
+        if url and not url.get_secret_value().startswith(("redis://", "rediss://", "unix://")):
+            raise ValueError("begin it with redis://, rediss:// (over TLS) or unix://")
+        return url
 
     @field_validator("replay_at")
     @classmethod

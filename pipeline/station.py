@@ -11,9 +11,10 @@ from sqlalchemy import Engine
 
 from data.lake.store import Lake, lake_in
 from forecasting.ensemble import ENSEMBLE
-from pipeline.database import make_engine, transaction
+from pipeline.database import PATIENCE_SECONDS, make_engine, transaction
 from pipeline.settings import Settings
-from security.audit_log import append, head_signed, sign_head
+from security.audit_heads import head_signed, sign_head
+from security.audit_log import append
 from security.bundle_keys import BundleKeys
 from security.key_chest import KeyChest, open_chest
 from security.keyring import Purpose, register_key
@@ -31,7 +32,7 @@ REGISTRY = "registry"
 class Station:
     """What every stage works on. Readings, snapshots and models are folders below `home`;
     forecaster: what is trained, as `forecasting.ensemble.forecaster_named` names it; lake_url: an object store for the
-    readings' tables, empty for a folder below `home`.
+    readings' tables, empty for a folder below `home`; audit_witness: a second file of signed heads, None for none.
     """
 
     home: Path
@@ -40,6 +41,7 @@ class Station:
     chest: KeyChest
     forecaster: str = ENSEMBLE
     lake_url: str = ""
+    audit_witness: Path | None = None
 
     @property
     def bundle_keys(self) -> BundleKeys:
@@ -78,12 +80,18 @@ class Station:
         return self.home / "audit-heads.jsonl"
 
 
-def open_station(settings: Settings) -> Station:
-    """Open an installation, making its folders, schema and keys at the first time. Raises as `open_chest`."""
+def open_station(settings: Settings, patience_seconds: float = PATIENCE_SECONDS) -> Station:
+    """Open an installation, making its folders, schema and keys at the first time.
+
+    patience_seconds: how long the database is waited for. Raises as `open_chest` and `make_engine`.
+    """
     chest = open_chest(settings.home / KEYS, protection_in(settings))
     signers = {purpose: chest.signer(purpose) for purpose in OWN_KEYS}
-    engine = make_engine(settings.database_url, settings.home)
-    station = Station(settings.home, engine, signers, chest, settings.forecaster, settings.lake_url)
+    engine = make_engine(
+        settings.database_url.get_secret_value(), settings.home, patience_seconds, may_upgrade=settings.upgrade_database
+    )
+    forecaster, lake_url, witness_file = settings.forecaster, settings.lake_url, settings.audit_witness
+    station = Station(settings.home, engine, signers, chest, forecaster, lake_url, witness_file)
     now = datetime.now(UTC)
     with transaction(engine) as session:
         for purpose, signer in signers.items():
@@ -110,11 +118,11 @@ def note(station: Station, *, actor: str, action: str, subject: str, details: Ma
 def witness(station: Station, at: datetime) -> None:
     """Sign the head of the audit log as it stands; to be called after the commit of what was appended."""
     with transaction(station.engine) as session:
-        sign_head(session, station.signers["audit"], station.audit_heads, at)
+        sign_head(session, station.signers["audit"], station.audit_heads, at, station.audit_witness)
 
 
 def catch_up(station: Station, at: datetime) -> None:
     """Sign the head of the audit log if its last entry is unsigned: the process that wrote it may have been killed."""
     with transaction(station.engine) as session:
         if not head_signed(session, station.audit_heads):
-            sign_head(session, station.signers["audit"], station.audit_heads, at)
+            sign_head(session, station.signers["audit"], station.audit_heads, at, station.audit_witness)

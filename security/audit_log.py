@@ -1,42 +1,45 @@
 """Who did what to what, and when: an append-only table in which every entry seals the one before.
 
-Three layers, each catching what the one before cannot:
-    1. triggers (SQLite) refuse UPDATE, DELETE and any INSERT but the next: they stop mistakes and stray code;
+Four layers, each showing what the one before cannot:
+    1. triggers refuse UPDATE, DELETE, TRUNCATE and any INSERT but the next (`append_only`): mistakes and stray code;
     2. the hash chain: an entry altered, removed, inserted or reordered behind the triggers' back breaks it;
-    3. signed heads in a file kept elsewhere: a tail cut off, or a chain computed anew, contradicts them.
-What happened after the last signed head is protected by layers 1 and 2 only, so sign heads often. On PostgreSQL layer
-1 is the grant: INSERT and SELECT only. RFC 6962 Merkle proofs, which show one entry without the others, come with
-issue 6.
+    3. the Merkle tree of RFC 6962 over the same entries (`merkle`): one entry, or one growth, shown without the rest;
+    4. signed heads in files kept elsewhere (`audit_heads`): a tail cut off, or a log computed anew, contradicts them.
+What happened after the last signed head is protected by layer 1 only, so sign heads often.
+
+A leaf of the tree is the canonical JSON of an entry without its own hash, the same bytes that `entry_hash` is of.
 """
 
 from __future__ import annotations
 
-import itertools
 import json
-import os
-import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 
-from sqlalchemy import DDL, String, Text, event, type_coerce
-from sqlalchemy import select as select_columns
-from sqlalchemy.exc import DBAPIError, OperationalError
-from sqlalchemy.exc import IntegrityError as ConstraintBroken
-from sqlmodel import Field, Session, SQLModel, col, select
+from sqlalchemy import BigInteger, Integer, Text, text
+from sqlalchemy.exc import DBAPIError
+from sqlmodel import Field, Session, SQLModel
 
 from security._primitives import sha256_of_bytes
-from security.errors import AuditLogBroken, SignatureInvalid, UnavailableError
+from security.append_only import refuse_anything_but_appending
+from security.errors import AuditLogBroken, UnavailableError
 from security.keyring import UtcDateTime, utc_text
 from security.manifest import canonical_json
-from security.signing import PublicKey, Signer, sign_bytes, verify_bytes
+from security.merkle import add_leaf, leaf_hash, peaks_of
+from security.secret_names import refuse_secrets
 
 GENESIS_HASH = "0" * 64
+FIELDS = ("seq", "at", "actor", "action", "subject", "details", "previous_hash", "entry_hash")
+NODE_FIELDS = ("seq", "hashes")
+HASH_DIGITS = 64
 
+_SEQ = BigInteger().with_variant(Integer, "sqlite")
+# Any number of one's own: whoever appends to the log of a PostgreSQL database waits for this lock.
+_APPEND_LOCK = 0x67776175
+_FILLED_AT_ONCE = 5000
 _RESTORE = "keep the database as evidence and restore the log from backup"
-_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
-_SECRET_WORDS = {"password", "passwords", "passwd", "passphrase", "secret", "secrets"}
 
 
 class EntryBroken(AuditLogBroken):
@@ -53,7 +56,7 @@ class AuditEntry(SQLModel, table=True):
 
     __tablename__ = "audit_entry"
 
-    seq: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})
+    seq: int = Field(primary_key=True, sa_type=_SEQ, sa_column_kwargs={"autoincrement": False})
     at: datetime = Field(sa_type=UtcDateTime)
     actor: str
     action: str = Field(index=True)
@@ -63,214 +66,235 @@ class AuditEntry(SQLModel, table=True):
     entry_hash: str
 
 
+class AuditNode(SQLModel, table=True):
+    """What entry `seq` completes in the Merkle tree: hex hashes of its leaf and of the subtrees of 2, 4, … leaves that end
+    with it, one after the other. Only a copy, that proofs need not read the log: `verify_log` holds it to the entries.
+    """
+
+    __tablename__ = "audit_node"
+
+    seq: int = Field(primary_key=True, sa_type=_SEQ, sa_column_kwargs={"autoincrement": False})
+    hashes: str = Field(sa_type=Text)
+
+
+for _table in ("audit_entry", "audit_node"):
+    refuse_anything_but_appending(SQLModel.metadata.tables[_table])
+
+
 @dataclass(frozen=True)
-class SignedHead:
-    """A state of the log that the auditor's key vouched for: made by `sign_head`, or verified by `read_heads`."""
+class Act:
+    """Who (`actor`) did what (`action`) to what (`subject`), when; `details` as JSON holds them, no secrets among them."""
+
+    actor: str
+    action: str
+    subject: str
+    details: Mapping[str, object]
+    at: datetime
+
+
+@dataclass(frozen=True)
+class Tail:
+    """Where the log ends: its last entry, and the peaks of the Merkle tree of `seq` leaves, largest first."""
 
     seq: int
     entry_hash: str
-    at: datetime
-    key_id: str
+    peaks: tuple[bytes, ...]
+
+
+Fields = dict[str, object]
+EMPTY = Tail(0, GENESIS_HASH, ())
 
 
 def append(
     session: Session, *, actor: str, action: str, subject: str, details: Mapping[str, object], at: datetime
 ) -> AuditEntry:
-    """Write one act inside the caller's transaction: both are committed, or neither.
+    """Write one act inside the caller's transaction: both are committed, or neither. Raises as `append_many`."""
+    fields, _ = _append(session, [written(Act(actor, action, subject, details, at))], None)
+    return AuditEntry.model_validate({**fields[0], "at": at})
 
-    Raises ValueError for a naive `at` or details that look like a secret, UnavailableError when another writer
-    appended at the same moment (roll back and do it all again).
+
+def append_many(session: Session, acts: Sequence[Fields], known: Tail | None = None) -> Tail:
+    """Write acts, each prepared by `written`, in one go inside the caller's transaction, and tell where the log ends then.
+
+    known: where this caller's last transaction, committed, left it; spares reading the tree while nobody else appends.
+    On PostgreSQL other writers wait until the transaction ends; on SQLite they do anyway. Raises UnavailableError when the
+    log cannot be written (roll back and do it all again).
     """
-    _refuse_secrets(details)
+    return _append(session, acts, known)[1]
+
+
+def written(act: Act) -> Fields:
+    """An act as its entry has it, but for its place in the log.
+
+    Raises ValueError for a naive `at`, details that look like a secret, and what JSON cannot hold.
+    """
+    refuse_secrets(act.details)
+    return {
+        "at": utc_text(act.at),
+        "actor": _holdable(act.actor),
+        "action": _holdable(act.action),
+        "subject": _holdable(act.subject),
+        "details": canonical_json(dict(act.details)).decode("utf-8"),
+    }
+
+
+def leaf_data(fields: Mapping[str, object]) -> bytes:
+    """The bytes that an entry's hash and its leaf are of; `at` is text. Raises TypeError or ValueError for none."""
+    sealed = {name: value for name, value in fields.items() if name != "entry_hash"}
+    return canonical_json({"type": "gridward-audit-entry-v1", **sealed})
+
+
+def tail_of(session: Session) -> Tail:
+    """Where the log ends, with the stored tree brought up to it, which may write. Raises UnavailableError as `append`."""
+    with _unavailable_if_it_fails():
+        _wait_for_other_writers(session)
+        return _tail(session, None)
+
+
+def tail_at(session: Session, seq: int) -> Tail:
+    """Where the log ended with entry `seq`. Raises EntryBroken when that is not there, UnavailableError as `append`."""
+    size = tail_of(session).seq
+    if seq == 0:
+        return EMPTY
+    query = text("SELECT entry_hash FROM audit_entry WHERE seq = :seq")
+    entry_hash = session.connection().execute(query, {"seq": seq}).scalar_one_or_none()
+    if entry_hash is None:
+        raise EntryBroken(seq, f"this entry is not there: the log ends at entry {size}")
+    hashes = subtree_hashes(session, peaks_of(seq))
+    return Tail(seq, entry_hash, tuple(hashes[peak] for peak in peaks_of(seq)))
+
+
+def subtree_hashes(session: Session, subtrees: Sequence[tuple[int, int]]) -> dict[tuple[int, int], bytes]:
+    """The stored hashes of complete subtrees, by (last leaf, level). Raises EntryBroken for one that is not there."""
+    wanted = sorted({leaf for leaf, _ in subtrees})
+    query = text("SELECT seq, hashes FROM audit_node WHERE seq IN (" + ",".join(map(str, wanted)) + ")")  # noqa: S608 (integers)
+    stored: dict[int, str] = {row.seq: row.hashes for row in session.connection().execute(query)} if wanted else {}
+    found = {}
+    for leaf, level in subtrees:
+        digits = stored.get(leaf, "")[level * HASH_DIGITS : (level + 1) * HASH_DIGITS]
+        try:
+            found[leaf, level] = bytes.fromhex(digits)
+        except ValueError:
+            digits = ""
+        if len(digits) != HASH_DIGITS:
+            raise EntryBroken(leaf, "what is stored of the tree at this entry was altered or removed")
+    return found
+
+
+def _append(session: Session, acts: Sequence[Fields], known: Tail | None) -> tuple[list[Fields], Tail]:
     session.flush()  # The caller's own changes first: their errors are not the log's.
+    with _unavailable_if_it_fails():
+        _wait_for_other_writers(session)
+        tail = _tail(session, known)
+        previous_hash, peaks = tail.entry_hash, list(tail.peaks)
+        entries: list[Fields] = []
+        nodes: list[Fields] = []
+        for seq, act in enumerate(acts, tail.seq + 1):
+            entry = {"seq": seq, **act, "previous_hash": previous_hash}
+            leaf = leaf_data(entry)
+            previous_hash = entry["entry_hash"] = sha256_of_bytes(leaf)
+            entries.append(entry)
+            nodes.append({"seq": seq, "hashes": b"".join(add_leaf(peaks, leaf_hash(leaf), seq)).hex()})
+        _insert(session, entries, nodes)
+    return entries, Tail(tail.seq + len(acts), previous_hash, tuple(peaks))
+
+
+def _tail(session: Session, known: Tail | None) -> Tail:
+    seq, entry_hash = _last(session)
+    if known is not None and (seq, entry_hash) == (known.seq, known.entry_hash):
+        return known
+    _fill(session, seq)
+    hashes = subtree_hashes(session, peaks_of(seq))
+    return Tail(seq, entry_hash, tuple(hashes[peak] for peak in peaks_of(seq)))
+
+
+def _last(session: Session) -> tuple[int, str]:
+    query = text("SELECT seq, entry_hash FROM audit_entry ORDER BY seq DESC LIMIT 1")
+    last = session.connection().execute(query).first()
+    return (0, GENESIS_HASH) if last is None else (last.seq, last.entry_hash)
+
+
+def _fill(session: Session, size: int) -> None:
+    """Store what is missing of the tree: a log that an older Gridward wrote has entries only."""
+    stored: int = session.connection().execute(text("SELECT COALESCE(MAX(seq), 0) FROM audit_node")).scalar_one()
+    if stored > size:
+        raise EntryBroken(size + 1, f"the end of the log was cut off: what is stored of the tree ends at entry {stored}")
+    hashes = subtree_hashes(session, peaks_of(stored)) if stored < size else {}
+    peaks = list(hashes.values())
+    columns = ", ".join(FIELDS)
+    query = text(f"SELECT {columns} FROM audit_entry WHERE seq > :after ORDER BY seq LIMIT {_FILLED_AT_ONCE}")  # noqa: S608 (our own names)
+    while stored < size:
+        nodes: list[Fields] = []
+        for row in session.connection().execute(query, {"after": stored}).mappings():
+            stored += 1
+            if row["seq"] != stored:
+                raise EntryBroken(stored, "this entry was removed")
+            leaf = leaf_hash(leaf_data(dict(row)))
+            nodes.append({"seq": stored, "hashes": b"".join(add_leaf(peaks, leaf, stored)).hex()})
+        _insert(session, [], nodes)
+
+
+def _insert(session: Session, entries: Sequence[Fields], nodes: Sequence[Fields]) -> None:
+    """All rows as JSON text, on PostgreSQL in one statement.
+
+    Why: pg8000 is pure Python and asks the server twice a row, and SQLite's driver gives up and takes the interpreter's lock
+    once a row, which a busy event loop makes it wait for.
+    """
+    connection = session.connection()
+    given = {"entries": _as_json(FIELDS, entries), "nodes": _as_json(NODE_FIELDS, nodes)}
+    if connection.dialect.name == "sqlite":
+        for name, rows in given.items():
+            connection.execute(_INSERT_ON_SQLITE[name], {"rows": rows})
+    else:
+        connection.execute(_INSERT_ON_POSTGRESQL, given)
+
+
+def _as_json(names: Sequence[str], rows: Sequence[Fields]) -> str:
+    return json.dumps([[row[name] for name in names] for row in rows])
+
+
+def _on_sqlite(table: str, names: Sequence[str]) -> str:
+    values = ", ".join(f"json_extract(value, '$[{place}]')" for place in range(len(names)))
+    return f"INSERT INTO {table} ({', '.join(names)}) SELECT {values} FROM json_each(:rows)"  # noqa: S608 (our own names)
+
+
+def _on_postgresql(table: str, names: Sequence[str], rows: str) -> str:
+    values = ", ".join(
+        f"CAST(value ->> {place} AS {'bigint' if name == 'seq' else 'text'})" for place, name in enumerate(names)
+    )
+    source = f"json_array_elements(CAST(:{rows} AS json))"
+    return f"INSERT INTO {table} ({', '.join(names)}) SELECT {values} FROM {source}"  # noqa: S608 (our own names)
+
+
+_INSERT_ON_SQLITE = {
+    "entries": text(_on_sqlite("audit_entry", FIELDS)),
+    "nodes": text(_on_sqlite("audit_node", NODE_FIELDS)),
+}
+_INSERT_ON_POSTGRESQL = text(
+    f"WITH entered AS ({_on_postgresql('audit_entry', FIELDS, 'entries')}) "
+    f"{_on_postgresql('audit_node', NODE_FIELDS, 'nodes')}"
+)
+
+
+def _wait_for_other_writers(session: Session) -> None:
+    """Until this transaction ends no other appends. On SQLite the write lock, taken at its start, does the same."""
+    connection = session.connection()
+    if connection.dialect.name == "postgresql":
+        # Without a parameter, pg8000 asks once and not twice.
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_APPEND_LOCK})")
+
+
+@contextmanager
+def _unavailable_if_it_fails() -> Iterator[None]:
     try:
-        last = _last_entry(session)
-        entry = AuditEntry(
-            seq=1 if last is None else last.seq + 1,
-            at=at,
-            actor=actor,
-            action=action,
-            subject=subject,
-            details=canonical_json(dict(details)).decode("utf-8"),
-            previous_hash=GENESIS_HASH if last is None else last.entry_hash,
-            entry_hash="",
-        )
-        entry.entry_hash = _hash_of({**entry.model_dump(), "at": utc_text(at)})
-        session.add(entry)
-        session.flush()
-    except (ConstraintBroken, OperationalError) as error:
+        yield
+    except DBAPIError as error:
         raise UnavailableError(
-            "the audit log could not be written: another writer was first, or the database is locked",
+            "the audit log could not be written: another writer was first, or the database is locked or away",
             mend="roll back and try again",
         ) from error
-    return entry
 
 
-def verify_log(session: Session, heads: Sequence[SignedHead]) -> int:
-    """Read the whole log from the database and return how many entries hold.
-
-    `heads` come from `read_heads`; with none, a tail cut off stays unseen. Raises AuditLogBroken (`seq`, `why`).
-    """
-    expected = {head.seq: head for head in heads}
-    previous_hash, count = GENESIS_HASH, 0
-    for stored in _stored_entries(session):
-        count += 1
-        if stored["seq"] != count:
-            raise EntryBroken(count, "this entry was removed")
-        if stored["previous_hash"] != previous_hash:
-            raise EntryBroken(count, "this entry does not follow the one before: something was reordered or replaced")
-        entry_hash = _hash_of(stored)
-        if stored["entry_hash"] != entry_hash:
-            raise EntryBroken(count, "this entry was altered")
-        head = expected.pop(count, None)
-        if head is not None and head.entry_hash != entry_hash:
-            raise EntryBroken(count, f"this entry is not the one signed at {utc_text(head.at)}")
-        previous_hash = entry_hash
-    if expected:
-        raise EntryBroken(count + 1, f"the end of the log was cut off: entry {max(expected)} had been signed")
-    return count
-
-
-def sign_head(session: Session, signer: Signer, heads_path: Path, at: datetime) -> SignedHead:
-    """Vouch for the log as it ends now: one JSON line appended to `heads_path`, which belongs on another disk or host.
-
-    Call it after a commit: a signed entry that is rolled back looks cut off.
-    Raises UnavailableError when the log is empty.
-    """
-    last = _last_entry(session)
-    if last is None:
-        raise UnavailableError("the audit log is empty: there is no head to sign", mend="append an entry first")
-    head = SignedHead(last.seq, last.entry_hash, datetime.fromisoformat(utc_text(at)), signer.key_id)
-    line = {**_head_fields(head), "signature": sign_bytes(_head_message(head), signer).hex()}
-    heads_path.parent.mkdir(parents=True, exist_ok=True)
-    with heads_path.open("ab") as stream:
-        stream.write(canonical_json(line) + b"\n")
-        stream.flush()
-        os.fsync(stream.fileno())
-    return head
-
-
-def head_signed(session: Session, heads_path: Path) -> bool:
-    """Whether the last line of the file names the log's last entry. It verifies nothing: `read_heads` does."""
-    last = _last_entry(session)
-    lines = heads_path.read_bytes().splitlines() if heads_path.exists() else []
-    try:
-        named = json.loads(lines[-1])["seq"] if lines else 0
-    except (KeyError, TypeError, ValueError):
-        return False
-    return bool(named == (0 if last is None else last.seq))
-
-
-def read_heads(heads_path: Path, trusted: Mapping[str, PublicKey]) -> list[SignedHead]:
-    """Every signed head in the file, oldest first, each verified with a trusted key of purpose `audit`.
-
-    Raises UnavailableError when there is no file (a missing witness is not a clean log), SignatureInvalid for a line
-    that no trusted key signed, AuditLogBroken for heads that run backwards.
-    """
-    try:
-        lines = heads_path.read_bytes().splitlines()
-    except FileNotFoundError:
-        raise UnavailableError(
-            "no signed heads: a cut-off end of the audit log could not be seen",
-            where=str(heads_path),
-            mend="point at the file that sign_head writes, or sign a first head",
-        ) from None
-    heads = [_verified_head(line, trusted, f"{heads_path}, line {number}") for number, line in enumerate(lines, 1)]
-    for earlier, later in itertools.pairwise(heads):
-        if later.seq < earlier.seq or (later.seq == earlier.seq and later.entry_hash != earlier.entry_hash):
-            raise EntryBroken(later.seq, f"signed after entry {earlier.seq}: the heads contradict each other")
-    return heads
-
-
-def _last_entry(session: Session) -> AuditEntry | None:
-    return session.exec(select(AuditEntry).order_by(col(AuditEntry.seq).desc()).limit(1)).first()
-
-
-def _verified_head(line: bytes, trusted: Mapping[str, PublicKey], where: str) -> SignedHead:
-    try:
-        fields = json.loads(line)
-        head = SignedHead(fields["seq"], fields["entry_hash"], datetime.fromisoformat(fields["at"]), fields["key_id"])
-        verify_bytes(_head_message(head), bytes.fromhex(fields["signature"]), trusted[head.key_id])
-    except (KeyError, TypeError, ValueError, RecursionError, SignatureInvalid) as error:
-        raise SignatureInvalid(
-            "no trusted key signed this head of the audit log", where=where, mend="restore the heads from their backup"
-        ) from error
-    return head
-
-
-def _head_fields(head: SignedHead) -> dict[str, object]:
-    return {"seq": head.seq, "entry_hash": head.entry_hash, "at": utc_text(head.at), "key_id": head.key_id}
-
-
-def _head_message(head: SignedHead) -> bytes:
-    return canonical_json({"type": "gridward-audit-head-v1", **_head_fields(head)})
-
-
-def _stored_entries(session: Session) -> Iterator[Mapping[str, object]]:
-    """The rows as the database holds them now: not through objects this session remembers, `at` as its text."""
-    session.flush()
-    columns = SQLModel.metadata.tables["audit_entry"].c
-    as_stored = (type_coerce(column, String) if column.name == "at" else column for column in columns)
-    rows = session.connection().execute(select_columns(*as_stored).order_by(columns.seq))
-    seq = 1
-    try:
-        for row in rows.mappings():
-            yield {str(name): value for name, value in row.items()}
-            seq += 1
-    except DBAPIError as error:
-        raise EntryBroken(seq, "this entry cannot be read") from error
-
-
-def _hash_of(fields: Mapping[str, object]) -> str:
-    """SHA-256 over every field but itself; `at` is text. Fields of a type never written hash to nothing stored."""
-    sealed = {name: value for name, value in fields.items() if name != "entry_hash"}
-    try:
-        return sha256_of_bytes(canonical_json({"type": "gridward-audit-entry-v1", **sealed}))
-    except (TypeError, ValueError):
-        return ""
-
-
-def _refuse_secrets(value: object) -> None:
-    if isinstance(value, Mapping):
-        for key, inner in value.items():
-            if _looks_secret(str(key)):
-                raise ValueError(f"audit details may not hold {key!r}: it looks like a secret; log an id instead")
-            _refuse_secrets(inner)
-    elif isinstance(value, list | tuple):
-        for inner in value:
-            _refuse_secrets(inner)
-
-
-def _looks_secret(key: str) -> bool:
-    """`token` and `access_token` are secrets, `token_id` is a name."""
-    words = [word.lower() for word in _WORD.findall(key)]
-    ends_in_token = bool(words) and words[-1] in {"token", "tokens", "jwt"}
-    holds_private_key = ("private", "key") in itertools.pairwise(words)
-    return ends_in_token or holds_private_key or not _SECRET_WORDS.isdisjoint(words)
-
-
-def _refusing(moment: str, condition: str, why: str) -> DDL:
-    name = f"audit_entry_refuse_{moment.lower()}"
-    return DDL(  # type: ignore[no-untyped-call]  # SQLAlchemy leaves its constructor untyped
-        f"CREATE TRIGGER IF NOT EXISTS {name} BEFORE {moment} ON audit_entry {condition} "
-        f"BEGIN SELECT RAISE(ABORT, 'the audit log is append-only: {why}'); END"
-    )
-
-
-_NOT_NEXT = "WHEN NEW.seq != (SELECT COALESCE(MAX(seq), 0) + 1 FROM audit_entry)"
-
-for _moment, _condition, _why in (
-    ("UPDATE", "", "no entry may be changed"),
-    ("DELETE", "", "no entry may be removed"),
-    # INSERT OR REPLACE removes rows without asking the DELETE trigger.
-    (
-        "INSERT",
-        _NOT_NEXT,
-        "only the next entry may be added",
-    ),
-):
-    event.listen(
-        SQLModel.metadata.tables["audit_entry"],
-        "after_create",
-        _refusing(_moment, _condition, _why).execute_if(dialect="sqlite"),
-    )
+def _holdable(name: str) -> str:
+    """Any text as every database can hold it: a client chooses what stands here, and may not choose that nothing does."""
+    return name.encode("utf-8", "backslashreplace").decode("utf-8").replace("\0", "\\x00")

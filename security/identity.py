@@ -2,6 +2,9 @@
 
 The algorithm is ours to say, never the token's (RFC 8725 section 2.1): `EdDSA` alone is accepted, and the key is found
 by `kid` among the trusted ones only. The caller of a refused token learns that it was refused; `reason` is for the log.
+
+A person's token is issued on the console, or in exchange for an API key (`api_keys`); a token that came from a key says
+so in its id, `KEY.RANDOM`, and is withdrawn with it. Our own programs ask as `service:NAME`, with the shortest tokens.
 """
 
 from __future__ import annotations
@@ -11,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import Any
+from typing import Any, Literal
 
 import jwt
 
@@ -20,6 +23,11 @@ from security.signing import PublicKey, Signer
 
 AUDIENCE = "gridward"
 LONGEST_LIFETIME = timedelta(hours=12)
+EXCHANGED_LIFETIME = timedelta(minutes=15)
+SERVICE_LIFETIME = timedelta(minutes=2)
+SERVICE = "service:"
+
+Method = Literal["token", "api-key"]
 
 _ALGORITHM = "EdDSA"
 _REQUIRED_CLAIMS = ["exp", "iat", "sub", "aud", "jti", "role"]
@@ -28,10 +36,13 @@ _TOKEN_LIMIT_CHARACTERS = 4096
 
 
 class RefusedToken(TokenRefused):
-    """A token that opens nothing; `reason` is for the log and must not reach the caller."""
+    """A token that opens nothing; `reason` is for the log and must not reach the caller.
 
-    def __init__(self, reason: str) -> None:
-        self.reason = reason
+    proven: it was one of ours once, signature and all, so that nobody guessed.
+    """
+
+    def __init__(self, reason: str, *, proven: bool = False) -> None:
+        self.reason, self.proven = reason, proven
         super().__init__("the token was refused", mend="ask an operator for a new one")
 
 
@@ -41,20 +52,39 @@ class Role(StrEnum):
     ANALYST = "analyst"
     OPERATOR = "operator"
     AUDITOR = "auditor"
+    ADMIN = "admin"
 
 
 @dataclass(frozen=True)
 class Identity:
-    """An authenticated caller; `token_id` may be logged, `expires_at` is UTC."""
+    """An authenticated caller; `token_id` may be logged, the moments are UTC.
+
+    method: what was shown. issued_at: None where that is not known. key_id: the API key that was shown, or that the token
+    was issued for; empty for a token of a person's own.
+    """
 
     subject: str
     role: Role
     token_id: str
     expires_at: datetime
+    issued_at: datetime | None = None
+    method: Method = "token"
+    key_id: str = ""
+
+    @property
+    def is_service(self) -> bool:
+        """Whether one of our own programs asks, and not a person."""
+        return self.subject.startswith(SERVICE)
 
 
-def issue_token(signer: Signer, subject: str, role: Role, lifetime: timedelta, now: datetime) -> str:
-    """A token for `subject`, valid from `now` for `lifetime`.
+def new_token_id(*, for_key: str = "") -> str:
+    """An id that no other token has, `KEY.RANDOM` for one that is issued for an API key."""
+    drawn = secrets.token_hex(16)
+    return f"{for_key}.{drawn}" if for_key else drawn
+
+
+def issue_token(signer: Signer, subject: str, role: Role, lifetime: timedelta, now: datetime, *, token_id: str = "") -> str:
+    """A token for `subject`, valid from `now` for `lifetime`; `token_id`: see `new_token_id`, default: a new one.
 
     Raises ValueError for a naive `now`, no subject, or a lifetime outside 1 second to 12 hours.
     """
@@ -69,9 +99,14 @@ def issue_token(signer: Signer, subject: str, role: Role, lifetime: timedelta, n
         "aud": AUDIENCE,
         "iat": issued_at,
         "exp": issued_at + int(lifetime.total_seconds()),
-        "jti": secrets.token_hex(16),
+        "jti": token_id or new_token_id(),
     }
     return jwt.encode(claims, signer.private_key, algorithm=_ALGORITHM, headers={"kid": signer.key_id})
+
+
+def issue_service_token(signer: Signer, name: str, role: Role, now: datetime) -> str:
+    """A token of two minutes for the program `name` of ours: zero trust holds between our own parts too."""
+    return issue_token(signer, f"{SERVICE}{name}", role, SERVICE_LIFETIME, now)
 
 
 def verify_token(token: str, trusted_keys: Mapping[str, PublicKey], now: datetime | None = None) -> Identity:
@@ -84,7 +119,7 @@ def verify_token(token: str, trusted_keys: Mapping[str, PublicKey], now: datetim
     if issued_at > moment + _CLOCK_SKEW_SECONDS:
         raise RefusedToken("issued in the future")
     if expires_at <= moment:
-        raise RefusedToken("expired")
+        raise RefusedToken("expired", proven=True)
     if expires_at - issued_at > LONGEST_LIFETIME.total_seconds():
         raise RefusedToken("lifetime too long")
     try:
@@ -93,7 +128,24 @@ def verify_token(token: str, trusted_keys: Mapping[str, PublicKey], now: datetim
         raise RefusedToken("unknown role") from None
     if not claims["sub"]:
         raise RefusedToken("no subject")
-    return Identity(claims["sub"], role, claims["jti"], datetime.fromtimestamp(expires_at, UTC))
+    key_id, dot, _ = claims["jti"].rpartition(".")
+    return Identity(
+        subject=claims["sub"],
+        role=role,
+        token_id=claims["jti"],
+        expires_at=datetime.fromtimestamp(expires_at, UTC),
+        issued_at=datetime.fromtimestamp(issued_at, UTC),
+        key_id=key_id if dot else "",
+    )
+
+
+def signing_key_of(token: str) -> str:
+    """The id of the key that a token names, verified or not; empty for none."""
+    try:
+        named = jwt.get_unverified_header(token).get("kid", "")
+    except (jwt.PyJWTError, ValueError):
+        return ""
+    return named if isinstance(named, str) else ""
 
 
 def _verified_claims(token: str, trusted_keys: Mapping[str, PublicKey]) -> dict[str, Any]:

@@ -121,9 +121,11 @@ def register_key(
     return record
 
 
-def revoke_keys_of(session: Session, purpose: Purpose, owner: str, by: str, reason: str, at: datetime) -> list[KeyRecord]:
-    """Stop believing every active key of an owner, for good; KeyringError when there is none."""
-    active = [record for record in _records(session, purpose, owner) if record.state == "active"]
+def revoke_keys_of(
+    session: Session, purpose: Purpose, owner: str, by: str, reason: str, at: datetime, *, but: str = ""
+) -> list[KeyRecord]:
+    """Stop believing every active key of an owner, for good, but one by its id; KeyringError when there is none."""
+    active = [record for record in _records(session, purpose, owner) if record.state == "active" and record.key_id != but]
     if not active:
         raise KeyRefused("no active key", key_id="", purpose=purpose, owner=owner, mend="check the owner's name")
     for record in active:

@@ -15,24 +15,85 @@ __all__ = ["GRANTS", "Permission", "Role", "RoleLacksPermission", "require"]
 class Permission(StrEnum):
     """One thing that may be asked of the service."""
 
+    USE_OWN_ACCESS = "use_own_access"
     READ_FORECAST = "read_forecast"
+    BACKTEST = "backtest"
+    READ_JOBS = "read_jobs"
+    READ_ALL_JOBS = "read_all_jobs"
+    CANCEL_JOBS = "cancel_jobs"
     READ_MODELS = "read_models"
+    READ_SNAPSHOTS = "read_snapshots"
     READ_PROVIDERS = "read_providers"
+    READ_EVIDENCE = "read_evidence"
+    READ_INCIDENTS = "read_incidents"
+    CLOSE_INCIDENT = "close_incident"
     RETRAIN = "retrain"
+    RECOVER = "recover"
     REVOKE_PROVIDER = "revoke_provider"
     READMIT_PROVIDER = "readmit_provider"
     RELOAD_MODELS = "reload_models"
+    PROPOSE_PROMOTION = "propose_promotion"
+    APPROVE_PROMOTION = "approve_promotion"
+    RETIRE_MODEL = "retire_model"
     READ_AUDIT = "read_audit"
+    READ_METRICS = "read_metrics"
+    READ_GUARD = "read_guard"
+    RELEASE_GUARD = "release_guard"
+    MANAGE_ACCESS = "manage_access"
 
 
-_ANALYST = frozenset({Permission.READ_FORECAST, Permission.READ_MODELS, Permission.READ_PROVIDERS})
+_ANYONE = frozenset({Permission.USE_OWN_ACCESS})
+_ANALYST = _ANYONE | {
+    Permission.READ_FORECAST,
+    Permission.BACKTEST,
+    Permission.READ_JOBS,
+    Permission.CANCEL_JOBS,
+    Permission.READ_MODELS,
+    Permission.READ_SNAPSHOTS,
+    Permission.READ_PROVIDERS,
+}
+_OPERATES = {
+    Permission.READ_ALL_JOBS,
+    Permission.READ_EVIDENCE,
+    Permission.READ_INCIDENTS,
+    Permission.CLOSE_INCIDENT,
+    Permission.RETRAIN,
+    Permission.RECOVER,
+    Permission.REVOKE_PROVIDER,
+    Permission.READMIT_PROVIDER,
+    Permission.RELOAD_MODELS,
+    Permission.PROPOSE_PROMOTION,
+    Permission.APPROVE_PROMOTION,
+    Permission.RETIRE_MODEL,
+    Permission.READ_METRICS,
+    Permission.READ_GUARD,
+}
 
+# Whoever says who may do what (admin) may do none of it, and whoever checks (auditor) changes nothing (AML.T0012).
 GRANTS: Mapping[Role, frozenset[Permission]] = MappingProxyType(
     {
         Role.ANALYST: _ANALYST,
-        Role.OPERATOR: _ANALYST
-        | {Permission.RETRAIN, Permission.REVOKE_PROVIDER, Permission.READMIT_PROVIDER, Permission.RELOAD_MODELS},
-        Role.AUDITOR: frozenset({Permission.READ_MODELS, Permission.READ_PROVIDERS, Permission.READ_AUDIT}),
+        Role.OPERATOR: _ANALYST | _OPERATES,
+        Role.AUDITOR: _ANYONE
+        | {
+            Permission.READ_JOBS,
+            Permission.READ_ALL_JOBS,
+            Permission.READ_MODELS,
+            Permission.READ_SNAPSHOTS,
+            Permission.READ_PROVIDERS,
+            Permission.READ_EVIDENCE,
+            Permission.READ_INCIDENTS,
+            Permission.READ_AUDIT,
+            Permission.READ_METRICS,
+            Permission.READ_GUARD,
+        },
+        Role.ADMIN: _ANYONE
+        | {
+            Permission.READ_METRICS,
+            Permission.READ_GUARD,
+            Permission.RELEASE_GUARD,
+            Permission.MANAGE_ACCESS,
+        },
     }
 )
 

@@ -2,6 +2,7 @@
 
     found     once: the first operators and the online key, and no release yet
     propose   an operator signs the next version of the releases; another who proposes the same adds a signature
+    put_forward, add_approval   the same for operators who sign elsewhere: what they sign, and a signature that comes back
     publish   where enough operators signed: the version is in force
     renew     the online key says that this is still the newest state, before clients stop believing it
 
@@ -13,12 +14,14 @@ terms (Release, Versions, the errors): `releases`. Reading what may run: `releas
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from securesystemslib.signer import Signature  # type: ignore[attr-defined]  # public, but the package has no __all__
 from tuf.api.metadata import Metadata, Targets  # type: ignore[attr-defined]  # public, the module has no __all__
 
+from security.errors import SignatureInvalid
 from security.release_files import (
     OPERATORS_LIFETIME,
     State,
@@ -33,9 +36,9 @@ from security.release_files import (
     write_release,
     write_whole,
 )
-from security.release_root import approval, first_root, keep_valid_signatures, operator_name
+from security.release_root import approval, first_root, keep_valid_signatures, operator_name, operators_in
 from security.release_staging import read_staged, stage
-from security.releases import NO_MINIMUM, NothingProposed, Release, ReleaseConflict, Versions, utc
+from security.releases import NO_MINIMUM, NotAnOperator, NothingProposed, Release, ReleaseConflict, Versions, utc
 from security.signing import PublicKey, Signer
 
 # Renewed when this much is left or less: asked once a day, nothing runs out, nor by clocks hours apart.
@@ -47,13 +50,18 @@ STAGED = "staged/targets.json"
 
 @dataclass(frozen=True)
 class Proposal:
-    """The next version of the releases: `changes` by role (None retires it), names of who signed and of who still may."""
+    """The next version of the releases: `changes` by role (None retires it), names of who signed and of who still may.
+
+    content: what operators sign; releases: what it puts in force, by role.
+    """
 
     version: int
     changes: Mapping[str, str | None]
     signed_by: tuple[str, ...]
     waiting_for: tuple[str, ...]
     approved: bool
+    content: bytes = field(repr=False)
+    releases: Mapping[str, Release]
 
 
 def found(
@@ -102,6 +110,38 @@ def propose(
         operator_name(signer, state.root)
         wanted = _next_targets(folder, state, changes, moment)
         staged = stage(folder / STAGED, wanted, signer, (state.root,), moment, replace=replace)
+        return _proposal_of(folder, state, staged)
+
+
+def put_forward(folder: Path, changes: Mapping[str, str | None], now: datetime, *, replace: bool = False) -> Proposal:
+    """Stage the next version of the releases unsigned. Clients believe none of it; whoever may write here may stage.
+
+    Raises as `propose`, but for the operator.
+    """
+    moment = utc(now)
+    with locked(folder):
+        state = read_state(folder)
+        wanted = _next_targets(folder, state, changes, moment)
+        staged = stage(folder / STAGED, wanted, None, (state.root,), moment, replace=replace)
+        return _proposal_of(folder, state, staged)
+
+
+def check_approval(folder: Path, content: bytes, key_id: str, signature: bytes, now: datetime) -> None:
+    """Whether `add_approval` would take this signature: raises as it does, and changes nothing."""
+    with locked(folder):
+        _approved(folder, read_state(folder), content, Signature(key_id, signature.hex()), now)
+
+
+def add_approval(folder: Path, content: bytes, key_id: str, signature: bytes, now: datetime) -> Proposal:
+    """Add an operator's signature over `content` to the proposal that waits, which has to be that content.
+
+    Raises NothingProposed when another or none waits, NotAnOperator for another's key, SignatureInvalid for a signature
+    that is not that operator's over these bytes.
+    """
+    with locked(folder):
+        state = read_state(folder)
+        staged = _approved(folder, state, content, Signature(key_id, signature.hex()), now)
+        write_whole(folder / STAGED, staged.to_bytes())
         return _proposal_of(folder, state, staged)
 
 
@@ -187,6 +227,24 @@ def _waiting(folder: Path, state: State, now: datetime) -> Metadata[Targets] | N
     return read_staged(folder / STAGED, Targets, state.targets.signed.version + 1, now)
 
 
+def _approved(folder: Path, state: State, content: bytes, signature: Signature, now: datetime) -> Metadata[Targets]:
+    """What waits, with one more signature that counts."""
+    if signature.keyid not in operators_in(state.root):
+        raise NotAnOperator(signature.keyid, "not the key of one of today's operators")
+    staged = _waiting(folder, state, utc(now))
+    if staged is None or staged.signed_bytes != content:
+        raise NothingProposed(folder)
+    staged.signatures[signature.keyid] = signature
+    keep_valid_signatures(staged, state.root)
+    if signature.keyid not in staged.signatures:
+        raise SignatureInvalid(
+            "the signature is not this operator's over these bytes",
+            where=f"key {signature.keyid}",
+            mend="sign the very bytes of the proposal: `gridward registry sign`",
+        )
+    return staged
+
+
 def _is_in_force(folder: Path, state: State, now: datetime) -> bool:
     """Whether the staged proposal was published by a process that was killed before it could clear up."""
     staged = read_staged(folder / STAGED, Targets, state.targets.signed.version, now)
@@ -195,7 +253,8 @@ def _is_in_force(folder: Path, state: State, now: datetime) -> bool:
 
 def _proposal_of(folder: Path, state: State, staged: Metadata[Targets]) -> Proposal:
     before, after = state.targets.signed.targets, staged.signed.targets
-    models = {role: release.model for role, release in read_releases(folder, staged.signed).items()}
+    releases = read_releases(folder, staged.signed)
+    models = {role: release.model for role, release in releases.items()}
     changed = [name.removesuffix(".json") for name in {*before, *after} if before.get(name) != after.get(name)]
     said = approval(staged, state.root)
     return Proposal(
@@ -204,4 +263,6 @@ def _proposal_of(folder: Path, state: State, staged: Metadata[Targets]) -> Propo
         signed_by=said.signed_by,
         waiting_for=said.waiting_for,
         approved=said.complete,
+        content=staged.signed_bytes,
+        releases=releases,
     )

@@ -21,11 +21,12 @@ CLOCK_TOLERANCE = timedelta(days=1)
 
 
 def stage(
-    path: Path, wanted: Operated, signer: Signer, judges: tuple[Root, ...], now: datetime, *, replace: bool
+    path: Path, wanted: Operated, signer: Signer | None, judges: tuple[Root, ...], now: datetime, *, replace: bool
 ) -> Metadata[Operated]:
     """Sign `wanted` beside the operators (of `judges`) who staged the same before; what another version left is dropped.
 
-    Raises ReleaseConflict when something else is staged for this version and `replace` does not drop it.
+    signer: None to stage it for operators who sign elsewhere. Raises ReleaseConflict when something else is staged for this
+    version and `replace` does not drop it.
     """
     staged = None if replace else read_staged(path, type(wanted), wanted.version, now)
     if staged is None:
@@ -37,7 +38,8 @@ def stage(
             mend="approve that one as it is, or replace it",
         )
     keep_valid_signatures(staged, *judges)
-    add_signature(staged, signer)
+    if signer is not None:
+        add_signature(staged, signer)
     write_whole(path, staged.to_bytes())
     return staged
 

@@ -21,6 +21,7 @@ from data.schema import DEMAND_MW, TEMPERATURE_C, TIMESTAMP, Utility
 from data.simulation import simulate_providers, simulate_reports
 from data.weather_fusion import known_at, known_at_gate_closures
 from data.weather_providers import VerifiedReport, to_frame
+from tests.stores import database_url, own_postgresql, own_redis, postgresql_database, postgresql_url, redis_url  # noqa: F401 (fixtures)
 
 SmallWorld = Callable[..., tuple[Utility, pd.DataFrame]]
 ProviderWeather = Callable[[int], tuple[pd.DataFrame, pd.DataFrame]]

@@ -1,32 +1,66 @@
-"""Which day to forecast, and the forecast."""
+"""Which days to forecast and with what, and the forecast."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import date, datetime
-from typing import Self
+from typing import Annotated, Any, Self
 
-from pydantic import Field, field_validator
+from pydantic import BeforeValidator, ConfigDict, Field, field_validator
 
 from api.schemas.message import Day, Message
 from data.schema import QUANTILES
+from forecasting.any_quantile import HIGHEST, LOWEST
 from forecasting.certified import LOWER_MW, UPPER_MW
 from forecasting.forecaster import FORECAST_MW, quantile_column
+from forecasting.horizons import LONGEST_DAYS_AHEAD
 from pipeline.predict import DayForecast
 
+MOST_LEVELS = 19
+_DAY_LENGTH = len("2014-11-20")
 
-class ForecastOrder(Message):
-    """Which local day to forecast, and which of the nine deciles to answer (default: all)."""
 
-    day: Day
-    quantiles: list[float] = Field(default=list(QUANTILES), min_length=1, max_length=9, examples=[[0.1, 0.5, 0.9]])
+def _iso_day(given: Any) -> Any:
+    """A day as text, and nothing that only might be one: a number, a moment."""
+    if not isinstance(given, str) or len(given) != _DAY_LENGTH:
+        raise ValueError("give a day as YYYY-MM-DD")
+    return date.fromisoformat(given)
+
+
+IsoDay = Annotated[Day, BeforeValidator(_iso_day)]
+
+
+class ForecastQuestion(Message):
+    """How many days, which quantiles, and what to tell beside them."""
+
+    days: int = Field(default=1, ge=1, le=LONGEST_DAYS_AHEAD, description="this day and the following ones")
+    quantiles: list[Annotated[float, Field(ge=LOWEST, le=HIGHEST)]] = Field(
+        default=list(QUANTILES),
+        min_length=1,
+        max_length=MOST_LEVELS,
+        examples=[[0.1, 0.5, 0.9]],
+        description="levels of the quantiles, each at most once; default: the nine deciles",
+        json_schema_extra={"uniqueItems": True},
+    )
+    explain: bool = Field(default=False, description="take the forecast apart by driver [MW]")
+    trust: bool = Field(default=False, description="tell what was and is thought of each weather provider")
+    certificate: bool = Field(default=False, description="tell what a certified forecaster cannot leave")
 
     @field_validator("quantiles")
     @classmethod
-    def _known_and_distinct(cls, levels: list[float]) -> list[float]:
-        if len(set(levels)) < len(levels) or not set(levels) <= set(QUANTILES):
-            raise ValueError(f"give each at most once, out of {', '.join(map(str, QUANTILES))}")
+    def _distinct(cls, levels: list[float]) -> list[float]:
+        if len(set(levels)) < len(levels):
+            raise ValueError("give each level at most once")
         return levels
+
+
+class ForecastOrder(ForecastQuestion):
+    """Which local day to forecast, how many days from there on, which quantiles, and what to tell beside them."""
+
+    # A number in quotes is no number: what the schema does not say is refused.
+    model_config = ConfigDict(strict=True)
+
+    day: IsoDay
 
 
 class Certified(Message):
@@ -36,17 +70,69 @@ class Certified(Message):
     upper_mw: float
 
 
+class Explained(Message):
+    """A forecast taken apart [MW]: the parts add up to `forecast_mw`. They are told to four figures of demand, and what is
+    left over stands in `usual_mw`.
+    """
+
+    usual_mw: float
+    trend_mw: float
+    weather_mw: float
+    calendar_mw: float
+    recent_demand_mw: float
+
+
 class Interval(Message):
-    """One interval: its start (UTC), mean power [MW], quantiles [MW] by level, and what a certified forecaster promises."""
+    """One interval: its start (UTC), mean power [MW], quantiles [MW] by level; if asked for, what a certified forecaster
+    promises, and what moves the forecast: null where the forecaster cannot tell.
+    """
 
     timestamp: datetime
     forecast_mw: float
     quantiles: dict[str, float]
     certified: Certified | None = None
+    explained: Explained | None = None
+
+
+class ProviderTrustAnswer(Message):
+    """A weather provider. used: whether what it forecast of the day went in; then, now: its standing at the gate closure and
+    at the moment of asking.
+    """
+
+    name: str
+    used: bool
+    then: str
+    now: str
+
+
+class WeatherTrustAnswer(Message):
+    """What is thought of the weather of one day. uncertainty_c: one standard deviation, mean over the day [°C]; null where
+    nobody tells.
+    """
+
+    providers: list[ProviderTrustAnswer]
+    uncertainty_c: float | None
+
+
+class ForecastDay(Message):
+    """One day of the answer. days_ahead: 1 for the day after the gate closure; weather: the model's policy, or `none` for
+    the weather-free fallback.
+    """
+
+    day: date
+    days_ahead: int
+    forecast_id: str
+    model_id: str
+    snapshot_id: str
+    weather: str
+    sources: list[str]
+    trust: WeatherTrustAnswer | None = None
 
 
 class ForecastAnswer(Message):
-    """A forecast and what it was made from. weather: the model's policy, or `none` for the weather-free fallback."""
+    """A forecast and what it was made from. Ids, model, weather and sources are those of the first day; `days` tells them of
+    each. All days are forecast from what was known at one gate closure.
+    """
 
     forecast_id: str
     day: date
@@ -56,11 +142,12 @@ class ForecastAnswer(Message):
     sources: list[str]
     gate_closure: datetime
     unit: str = "MW"
+    days: list[ForecastDay]
     intervals: list[Interval]
 
     @classmethod
     def of(cls, forecast: DayForecast, levels: Sequence[float]) -> Self:
-        """The answer with these quantile levels."""
+        """The answer of one day as the station itself sees it, with some of the nine deciles: nothing is disguised."""
         columns = {str(level): quantile_column(level) for level in levels}
         intervals = [
             Interval(
@@ -71,13 +158,43 @@ class ForecastAnswer(Message):
             )
             for row in forecast.frame.reset_index().to_dict("records")
         ]
+        day = ForecastDay.model_validate(forecast)
         return cls(
-            forecast_id=forecast.forecast_id,
-            day=forecast.day,
-            model_id=forecast.model_id,
-            snapshot_id=forecast.snapshot_id,
-            weather=forecast.weather,
-            sources=list(forecast.sources),
+            **day.model_dump(exclude={"days_ahead", "trust"}),
             gate_closure=forecast.gate_closure.to_pydatetime(),
+            days=[day],
             intervals=intervals,
         )
+
+
+class SourceTraceAnswer(Message):
+    """A provider behind a forecast. learned_until: its last reading in the snapshot, empty for none; forecast: whether what
+    it forecast of that day was used; then, now: its standing; delivered: readings that it had delivered into the snapshot's
+    version of the lake, null for a snapshot made without a lake.
+    """
+
+    provider: str
+    learned_until: str
+    forecast: bool
+    then: str
+    now: str
+    delivered: int | None
+
+
+class ForecastTraceAnswer(Message):
+    """What a forecast rests on, by the ledger. energy_mwh: to four figures; lake: the version of each table behind the
+    snapshot.
+    """
+
+    forecast_id: str
+    day: date
+    made_at: datetime
+    energy_mwh: float
+    model_id: str
+    model_state: str
+    weather_policy: str
+    published_by: str
+    snapshot_id: str
+    snapshot_as_of: datetime
+    lake: dict[str, int]
+    sources: list[SourceTraceAnswer]

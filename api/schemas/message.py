@@ -9,8 +9,14 @@ from typing import Annotated, Self
 from pydantic import BaseModel, ConfigDict, Field
 
 LONGEST_LIST = 100
+# No control characters: PostgreSQL takes no NUL in a text, and a log no line that somebody else's words begin (CWE-117).
+ONE_LINE = r"^[^\x00-\x1f\x7f]*$"
+# What our own ids and names of things are made of.
+PLAIN_ID = r"^[A-Za-z0-9._-]+$"
 
 Day = Annotated[date, Field(ge=date(1980, 1, 1), lt=date(2100, 1, 1), description="local date", examples=["2014-11-20"])]
+
+Reason = Annotated[str, Field(min_length=1, max_length=500, pattern=ONE_LINE)]
 
 
 class Message(BaseModel):

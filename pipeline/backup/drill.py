@@ -13,6 +13,7 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import TypeVar
 
+from pydantic import SecretStr
 from sqlmodel import col, select
 
 from data.errors import NoTrustedWeather
@@ -31,7 +32,8 @@ from pipeline.predict import DayForecast
 from pipeline.serving import Serving
 from pipeline.settings import Settings
 from pipeline.station import Station, open_station, protection_in
-from security.audit_log import read_heads, verify_log
+from security.audit_check import verify_log
+from security.audit_heads import read_heads
 from security.keyring import trusted_keys
 
 DRILLED = "backup.drilled"
@@ -74,7 +76,9 @@ def drill(root: Path, trust: Trust, settings: Settings, *, sequence: int | None,
         protection = protection_in(settings)
         restored = timed("restore", lambda: bring_back(root, home, trust, protection, sequence=sequence, by=by))
         timed("database", lambda: check_database(home / DATABASE))
-        copy = settings.model_copy(update={"home": home, "database_url": "", "lake_url": ""})
+        copy = settings.model_copy(
+            update={"home": home, "database_url": SecretStr(""), "lake_url": "", "audit_witness": None}
+        )
         station = timed("open", lambda: open_station(copy))
         try:
             entries = timed("audit log", lambda: _audit_entries(station))

@@ -1,7 +1,8 @@
 """The response: over HTTP on loopback, against the real service in a process of its own, and on the operator's console.
 
-An analyst asks, an operator recovers, an auditor reads; a process is killed and a model file tampered with in between. Every
-exchange is kept with its status, so that the report shows what happened and not what should have.
+An analyst asks, an operator recovers, an auditor reads; a recovery is killed and goes on as a job of the service, and a
+model file is tampered with. Every exchange is kept with its status, so that the report shows what happened and not what
+should have.
 """
 
 from __future__ import annotations
@@ -13,10 +14,12 @@ import secrets
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import httpx
 
@@ -25,28 +28,47 @@ from pipeline.case_study.console import Console
 from pipeline.case_study.exchange import Exchange
 from pipeline.database import transaction
 from pipeline.errors import PipelineError
+from pipeline.service_access import ServiceAccess
 from pipeline.station import Station
-from security.identity import Role, issue_token
+from security.identity import Role
 
-START_SECONDS = 60
+LONGEST_SECONDS = 900
 
 
 class _Caller:
-    """One person with a token, keeping a record of every exchange."""
+    """One part of the study in one role, with a token like everybody, keeping a record of every exchange."""
 
     def __init__(self, client: httpx.Client, station: Station, role: Role, log: list[Exchange]) -> None:
-        token = issue_token(station.signers["token"], f"demo-{role}", role, timedelta(minutes=30), datetime.now(UTC))
-        self._headers = {"Authorization": f"Bearer {token}"}
+        self._access = ServiceAccess(station, f"case-study-{role}", role)
         self._client, self._role, self._log = client, role, log
 
     def ask(self, act: str, method: str, path: str, wanted: int, body: dict[str, Any] | None = None) -> dict[str, Any]:
-        answer = self._client.request(method, path, json=body, headers=self._headers)
+        answer = self._client.request(method, path, json=body, headers=self._access.headers())
         content: dict[str, Any] = answer.json()
         shown = {key: value for key, value in content.items() if isinstance(value, str | int | float)}
         if "intervals" in content:
             shown["energy_mwh"] = round(sum(interval["forecast_mw"] for interval in content["intervals"]) / 2, 1)
         self._log.append(Exchange(act, str(self._role), f"{method} {path}", wanted, answer.status_code, shown))
         return content
+
+    def follow(self, act: str, job: str) -> None:
+        """Listen to a job until it ends; a stream that ends before is opened again where it was."""
+        path, last, stages, over, status = f"/v1/jobs/{job}/events", "0", [], False, 200
+        deadline = time.monotonic() + LONGEST_SECONDS
+        while not over and status == 200 and time.monotonic() < deadline:
+            headers = self._access.headers() | {"Last-Event-ID": last}
+            with self._client.stream("GET", path, headers=headers) as answer:
+                status = answer.status_code
+                for line in answer.iter_lines():
+                    name, _, value = line.partition(": ")
+                    if name == "id":
+                        last = value
+                    elif name == "data":
+                        told = json.loads(value)
+                        stages.append(told["stage"] or told["state"])
+                        over = told["state"] in ("done", "failed", "cancelled")
+        shown = {"events": int(last), "stages": ", ".join(dict.fromkeys(stages))}
+        self._log.append(Exchange(act, str(self._role), f"GET {path}", 200, status, shown))
 
 
 def respond(station: Station, liar: str, compromise: datetime, day: date, moment: datetime) -> list[Exchange]:
@@ -65,41 +87,66 @@ def respond(station: Station, liar: str, compromise: datetime, day: date, moment
         ask_day = {"day": day.isoformat()}
         analyst.ask("the poisoned model still answers", "POST", "/v1/forecasts", 200, ask_day)
         analyst.ask("an analyst may not retrain", "POST", "/v1/retrain", 403, {})
-        _recover(console, analyst, liar, compromise, day)
-        operator.ask("the service takes the recovered model up", "POST", "/v1/models/reload", 200, None)
+        _recover(console, analyst, operator, liar, (compromise, day))
         analyst.ask("the recovered model answers", "POST", "/v1/forecasts", 200, ask_day)
         with _tampered(station):
             operator.ask("a model file with one changed byte is refused", "POST", "/v1/models/reload", 409, None)
             analyst.ask("the last good model keeps serving", "POST", "/v1/forecasts", 200, ask_day)
         operator.ask("the file restored, the model loads again", "POST", "/v1/models/reload", 200, None)
         analyst.ask("models and their states", "GET", "/v1/models", 200)
-        auditor.ask("the audit log holds together", "GET", "/v1/audit", 200)
+        _close(operator, liar)
+        auditor.ask("the audit log holds together", "POST", "/v1/audit/verify", 200)
     return log
 
 
-def _recover(console: Console, analyst: _Caller, liar: str, compromise: datetime, day: date) -> None:
-    """The recovery: the operator's commands and nothing else, with a power cut in the middle and a disaster at the end."""
-    backups, keys = console.station.home.parent / "backups", console.station.home.parent / "backup-keys"
-    recover = ("recover", "--provider", liar, "--as-of-day", str(day), "--reason", "supply chain compromise confirmed")
-    console.run("what the liar touched since the compromise", "trace", "provider", liar, "--since", compromise.isoformat())
-    console.run("what a recovery would do; nothing is changed", *recover, "--dry-run")
+def _recover(console: Console, analyst: _Caller, operator: _Caller, liar: str, when: tuple[datetime, date]) -> None:
+    """The recovery: begun by a command that a power cut ends, brought to its end by the service, and a disaster at the end.
+
+    when: since when the liar lies, and the day to recover for.
+    """
+    compromise, day = when
+    reason = "supply chain compromise confirmed"
+    order = {"provider": liar, "as_of_day": day.isoformat(), "reason": reason}
+    since = compromise.isoformat()
+    console.run("what the liar touched since the compromise", "trace", "provider", liar, "--since", since)
+    seen = urlencode({"since": since})
+    operator.ask("the evidence against it, its keys and its history", "GET", f"/v1/providers/{liar}?{seen}", 200)
+    operator.ask("what a recovery would do; nothing is changed", "POST", "/v1/recoveries", 200, order | {"dry_run": True})
+    recover = ("recover", "--provider", liar, "--as-of-day", str(day), "--reason", reason)
     console.run_and_kill("a power cut, once the provider is revoked", *recover)
     analyst.ask(
         "no trusted weather left: the weather-free fallback answers", "POST", "/v1/forecasts", 200, {"day": day.isoformat()}
     )
-    recovered = console.run("the same command goes on, passes the gates and promotes", *recover)
-    if "model" not in recovered:
-        raise PipelineError(f"the recovery failed: {recovered.get('detail')}", where=str(console.station.home))
+    job = operator.ask("the service goes on with what was begun, as a job", "POST", "/v1/recoveries", 202, order)
+    operator.follow("its progress, until it ends", job.get("job_id", ""))
+    ended = operator.ask("it passed the gates, and its model serves", "GET", f"/v1/jobs/{job.get('job_id', '')}", 200)
+    if ended.get("state") != "done":
+        raise PipelineError(f"the recovery failed: {ended.get('problem')}", where=str(console.station.home))
     with transaction(console.station.engine) as session:
         snapshot = registry.active(session).snapshot_id
+    analyst.ask("what the recovered model learned from, verified", "GET", f"/v1/snapshots/{snapshot}", 200)
     console.run("the new snapshot and all it was made from hold", "snapshot", "verify", snapshot)
+    _back_up(console)
+
+
+def _back_up(console: Console) -> None:
+    """The disaster: another machine has the backup and the keys, and no station."""
+    backups, keys = console.station.home.parent / "backups", console.station.home.parent / "backup-keys"
     console.run("an encrypted, signed backup", "backup", "create", "--to", str(backups))
     keys.mkdir()
     shutil.copy(console.station.home / "keys" / "backup.keyset", keys)
-    # Another machine has the backup and the keys, and no station.
     elsewhere = str(console.station.home.parent / "another-machine")
     drill = ("backup", "restore", str(backups), "--drill", "--keys", str(keys))
     console.run("from the backup and its keys alone, a forecast", *drill, GRIDWARD_HOME=elsewhere)
+
+
+def _close(operator: _Caller, liar: str) -> None:
+    """Read what went wrong, and close what the recovery settled."""
+    listed = operator.ask("what went wrong, and is not closed yet", "GET", "/v1/incidents?state=open", 200)
+    for incident in listed.get("incidents", []):
+        if incident["subject"] == liar:
+            path = f"/v1/incidents/{incident['incident_id']}/close"
+            operator.ask("settled: the model was recovered", "POST", path, 200, {"reason": "recovered without it"})
 
 
 def _environment(station: Station, moment: datetime) -> dict[str, str]:
@@ -109,6 +156,7 @@ def _environment(station: Station, moment: datetime) -> dict[str, str]:
         # The story's stations keep to their folders, whatever the machine it is told on is set up for.
         "GRIDWARD_LAKE_URL": "",
         "GRIDWARD_DATABASE_URL": "",
+        "GRIDWARD_AUDIT_WITNESS": "",
         "GRIDWARD_FORECASTER": station.forecaster,
         "GRIDWARD_REPLAY_AT": moment.isoformat(),
         # Made for this run, and gone with it.

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from pydantic import SecretStr
 
 from data.datasets import VICTORIA_SHA256, load_victoria
 from data.provenance import BlastRadius, blast_radius
@@ -188,7 +189,7 @@ def _timeline(scene: Scene, response: Response, events: list[dict[str, Any]]) ->
 
 
 def _events(scene: Scene, world: str) -> list[dict[str, Any]]:
-    station = open_station(Settings(home=scene.home(world), lake_url="", database_url=""))
+    station = open_station(Settings(home=scene.home(world), lake_url="", database_url=SecretStr(""), audit_witness=None))
     with transaction(station.engine) as session:
         return [event.model_dump(mode="json", exclude={"id"}) for event in all_events(session)]
 
@@ -196,7 +197,7 @@ def _events(scene: Scene, world: str) -> list[dict[str, Any]]:
 def _touched(scene: Scene, world: str) -> dict[str, Any]:
     """What the liar touched from the moment since which the station refuses it; since the compromise if it never did."""
     liar = scene.attack.provider
-    station = open_station(Settings(home=scene.home(world), lake_url="", database_url=""))
+    station = open_station(Settings(home=scene.home(world), lake_url="", database_url=SecretStr(""), audit_witness=None))
     end = pd.Timestamp(worlds.LAST_DAY, tz="UTC").to_pydatetime()
     with transaction(station.engine) as session:
         standing, refused = standings_at(session, end), exclusions_at(session, end)

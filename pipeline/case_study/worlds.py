@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 import pandas as pd
+from pydantic import SecretStr
 
 from data.datasets import EmbeddedDataset, load_victoria
 from data.lake.tables import RECEIVED_AT
@@ -107,7 +108,9 @@ def fork(scene: Scene) -> None:
 
 def live_on(scene: Scene, world: str) -> Operation:
     """The rest of the clean or of the defended world: the same safeguards, honest or poisoned deliveries."""
-    station = open_station(Settings(home=scene.home(world), forecaster=FORECASTER, lake_url="", database_url=""))
+    station = open_station(
+        Settings(home=scene.home(world), forecaster=FORECASTER, lake_url="", database_url=SecretStr(""), audit_witness=None)
+    )
     feed = _feed(station, scene, poisoned=world != "clean")
     take_reports(station, [report for report in feed if report.received_at >= scene.compromise])
     return _live_multi_source(station, scene, scene.attack.start, LAST_DAY)
@@ -179,7 +182,9 @@ class _Detector:
 def _new_station(scene: Scene, world: str) -> Station:
     dataset = load_victoria()
     utility = utility_of(dataset)
-    station = open_station(Settings(home=scene.home(world), forecaster=FORECASTER, lake_url="", database_url=""))
+    station = open_station(
+        Settings(home=scene.home(world), forecaster=FORECASTER, lake_url="", database_url=SecretStr(""), audit_witness=None)
+    )
     _signers(station, scene)
     set_utility(station, utility)
     readings = simulate_meter_readings(dataset, scene.seed)

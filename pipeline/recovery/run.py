@@ -21,8 +21,10 @@ from data.provenance import SnapshotRecord
 from pipeline import registry
 from pipeline.attest import GateResult
 from pipeline.database import transaction
-from pipeline.errors import GateFailed, RecoveryRunning
+from pipeline.errors import GateFailed, ModelWaits, RecoveryRunning
+from pipeline.incidents import raise_incident
 from pipeline.ingest import Readings, load_readings
+from pipeline.plain_words import without_folders
 from pipeline.promotion import activate_noted, promote_unattended, publish_release
 from pipeline.provider_standings import SAFETY_MARGIN, exclusions_at, standings_at
 from pipeline.publish import attest_judged
@@ -54,6 +56,12 @@ class _Work:
     def note(self, session: Session, action: str, details: Mapping[str, object]) -> None:
         """Write an act of the recovery itself to the audit log, in the caller's transaction."""
         append(session, actor=self.plan.by, action=action, subject=self.plan.recovery_id, details=details, at=self.clock())
+
+    def alarm(self, session: Session, kind: str, summary: str) -> None:
+        """Raise an incident about the provider, in the caller's transaction."""
+        facts = {"recovery": self.plan.recovery_id, "model_in_service": self.plan.model_in_service}
+        told = without_folders(self.station, summary)
+        raise_incident(session, kind, self.plan.provider, told, facts, self.clock())
 
 
 def recover(
@@ -204,6 +212,8 @@ def _judge(work: _Work, record: RecoveryRecord) -> RecoveryRecord:
         step = (journal.TRAINED, journal.JUDGED)
         judged = journal.advance(session, record.recovery_id, step, _since(began), **found)
         work.note(session, "recovery.judged", {"model": record.model_id, "failed": failed})
+        if failed:
+            work.alarm(session, "recovery-refused", f"the recovered model did not pass: {', '.join(failed)}")
         return journal.close(session, record.recovery_id, journal.REFUSED, work.clock()) if failed else judged
 
 
@@ -253,6 +263,8 @@ def _fail(work: _Work, error: GridwardError) -> None:
             return
         journal.close(session, work.plan.recovery_id, journal.FAILED, work.clock(), str(error))
         work.note(session, "recovery.failed", {"why": str(error)})
+        if not isinstance(error, ModelWaits):
+            work.alarm(session, "recovery-failed", str(error))
     witness(work.station, work.clock())
     write_report(work.station, report_of(record))
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import time
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from limits.storage import MemoryStorage
 
+import api.admission
 import api.guards
 import api.middleware
 import security.sealed_bundle
@@ -41,17 +44,22 @@ def test_an_analyst_retrains_only_where_permissions_are_not_asked_for(
     assert service.serving.active_model_id == before
 
     monkeypatch.setattr(api.guards, "require", lambda _identity, _permission: None)
-    assert service.ask("POST", "/v1/retrain", role="analyst", json=body).status_code == 200
+    assert service.ask("POST", "/v1/retrain", role="analyst", json=body).status_code == 202
+    service.app.state.house.jobs.run_next()
     assert service.serving.active_model_id != before
 
 
-def test_a_stolen_token_key_opens_the_door_until_it_is_revoked(service: Service) -> None:
+def test_a_stolen_token_key_opens_the_door_until_two_seconds_after_it_is_revoked(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
     stolen = service.token("operator", "thief")
 
     assert service.ask("POST", "/v1/models/reload", token=stolen).status_code == 200
 
     with transaction(service.station.engine) as session:
         revoke_keys_of(session, "token", "station", "operator-1", "stolen", datetime.now(UTC))
+    later = SimpleNamespace(monotonic=lambda: time.monotonic() + api.admission.LONGEST_BELIEVED_SECONDS)
+    monkeypatch.setattr(api.admission, "time", later)
     assert service.ask("POST", "/v1/models/reload", token=stolen).status_code == 401
 
 
@@ -66,7 +74,10 @@ def test_a_flood_from_one_caller_is_answered_only_where_nobody_counts(
 
     assert flood() == [200] * 5 + [429] * 7
 
-    monkeypatch.setattr(limited.app.state.limiter, "charge", lambda _key: None)
+    async def uncounted(_key: str, _cost: int = 1) -> None:
+        return
+
+    monkeypatch.setattr(limited.app.state.house.limiter, "charge", uncounted)
     assert flood() == [200] * 12
 
 

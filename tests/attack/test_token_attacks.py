@@ -70,6 +70,9 @@ FORGERIES = {
     "own key under our key id": signed_by_mallory(kid=OURS.key_id),
     "own key under its own id": signed_by_mallory(kid="mallory"),
     "own key, no key id": signed_by_mallory(),
+    "own key under a path as its id": signed_by_mallory(kid="../../keys/token.key"),
+    "own key under a query as its id": signed_by_mallory(kid="' OR '1'='1"),
+    "own key under our key id in capitals": signed_by_mallory(kid=OURS.key_id.upper()),
     "own key brought along in the header": key_brought_along(),
     "signature cut off": ANALYST_TOKEN.rsplit(".", 1)[0] + ".",
     "signature of another algorithm name": unsigned({"alg": "Ed448", "typ": "JWT", "kid": OURS.key_id}, operator_claims())

@@ -13,7 +13,7 @@ from fastapi import FastAPI
 import api.cli
 import forecasting.errors  # (its errors count among the subclasses)
 from api.error_responses import HTTP, INVALID_REQUEST, PROBLEMS
-from api.routes import audit, forecasts, health, models, providers, retraining
+from api.routes import ROUTERS
 from pipeline.settings import Settings
 from security.errors import GridwardError
 from security.permissions import GRANTS, Permission, Role
@@ -40,8 +40,8 @@ def commands() -> dict[str, set[str]]:
 def routes() -> dict[tuple[str, str], str]:
     """Every (method, path) with its permission, '' for none."""
     app = FastAPI()
-    for module in (audit, forecasts, health, models, providers, retraining):
-        app.include_router(module.router)
+    for router in ROUTERS:
+        app.include_router(router)
     return {
         (method.upper(), path): facts.get("x-permission", "")
         for path, methods in app.openapi()["paths"].items()
@@ -91,7 +91,7 @@ def test_the_routes_are_documented_with_who_may_use_them() -> None:
 
     assert {route: permission for route, (_, permission) in documented.items()} == routes()
     for route, (cells, permission) in documented.items():
-        for role, cell in zip((Role.ANALYST, Role.OPERATOR, Role.AUDITOR), cells, strict=True):
+        for role, cell in zip((Role.ANALYST, Role.OPERATOR, Role.AUDITOR, Role.ADMIN), cells, strict=True):
             granted = "anyone" if not permission else ("yes" if Permission(permission) in GRANTS[role] else "")
             assert cell == granted, (route, role)
 
@@ -104,11 +104,16 @@ def test_the_problems_are_documented_with_their_status() -> None:
         assert documented[kind] == str(int(status))
 
 
+def shown(default: object) -> str:
+    """As it is typed in the environment."""
+    return str(default).lower() if isinstance(default, bool) else str(default)
+
+
 def test_the_settings_are_documented_with_their_defaults() -> None:
     documented = dict(re.findall(r"^\| `GRIDWARD_(\w+)` \| (.+?) \|", SETTINGS, re.MULTILINE))
     actual = {
-        name.upper(): f"`{field.default}`" if field.default not in ("", None) else "empty"
-        for name, field in Settings.model_fields.items()
+        name.upper(): "empty" if not str(default) or default is None else f"`{shown(default)}`"
+        for name, default in ((name, field.default) for name, field in Settings.model_fields.items())
     }
 
     assert documented == actual

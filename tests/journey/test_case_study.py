@@ -15,7 +15,8 @@ from pipeline.case_study import run
 from pipeline.database import transaction
 from pipeline.settings import Settings
 from pipeline.station import open_station
-from security.audit_log import read_heads, verify_log
+from security.audit_check import verify_log
+from security.audit_heads import read_heads
 from security.keyring import trusted_keys
 
 WORLDS = ("clean", "undefended", "defended")
@@ -115,7 +116,11 @@ def test_the_service_answered_each_role_as_it_should(story: dict[str, Any]) -> N
     assert ("analyst", "/v1/retrain", 403) in statuses
     commands = [exchange for exchange in story["service"] if exchange["request"].startswith("gridward ")]
     recoveries = [exchange["status"] for exchange in commands if " recover " in exchange["request"]]
-    assert recoveries == [0, -9, 0], "a dry run, one that is killed, and the one that goes on"
+    assert recoveries == [-9], "one that is killed; the service goes on with it"
+    ordered = [exchange["status"] for exchange in story["service"] if exchange["request"] == "POST /v1/recoveries"]
+    assert ordered == [200, 202], "a dry run, and the job"
+    followed = next(exchange for exchange in story["service"] if exchange["request"].endswith("/events"))
+    assert "asking the gates" in followed["answer"]["stages"]
     assert {"trace provider", "snapshot verify", "backup create", "backup restore"} <= {
         " ".join(exchange["request"].split()[1:3]) for exchange in commands
     }

@@ -202,7 +202,8 @@ def test_an_altered_snapshot_exits_3_and_names_the_file(run: Run, home: Path) ->
 
 def test_the_audit_log_is_verified_and_a_missing_witness_exits_5(run: Run, home: Path) -> None:
     # The releases founded, a model approved by two operators, and activated.
-    assert run("audit", "verify", "--json").json == {"verified": 4}
+    verified = run("audit", "verify", "--json").json
+    assert (verified["entries"], verified["tree_nodes"], len(verified["keys"])) == (4, 4, 1)
 
     (home / "audit-heads.jsonl").unlink()
 
@@ -298,10 +299,10 @@ def test_a_setting_that_cannot_be_used_is_named(run: Run, monkeypatch: pytest.Mo
 def test_an_unexpected_error_is_one_line_and_its_origin_is_shown_on_request(
     run: Run, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def broken(_: object) -> None:
+    def broken(*_: object) -> None:
         raise ZeroDivisionError("two\nlines")
 
-    monkeypatch.setattr("api.commands.audit.verified_entries", broken)
+    monkeypatch.setattr("api.commands.audit.verified_log", broken)
 
     outcome = run("audit", "verify")
     assert (outcome.code, outcome.err.count("\n")) == (1, 1)
@@ -314,10 +315,10 @@ def test_an_unexpected_error_is_one_line_and_its_origin_is_shown_on_request(
 
 @pytest.mark.usefixtures("home")
 def test_an_interrupted_command_exits_130(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupted(_: object) -> None:
+    def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("api.commands.audit.verified_entries", interrupted)
+    monkeypatch.setattr("api.commands.audit.verified_log", interrupted)
 
     assert run("audit", "verify").code == 130
 
@@ -352,7 +353,7 @@ def test_serve_acts_at_the_replayed_moment(run: Run, monkeypatch: pytest.MonkeyP
     seen: dict[str, Any] = {}
 
     def record(server: uvicorn.Server, sockets: list[socket.socket]) -> None:
-        seen["clock"] = server.config.app.state.serving.clock()  # type: ignore[union-attr]  # our own app
+        seen["clock"] = server.config.app.state.house.serving.clock()  # type: ignore[union-attr]  # our own app
         sockets[0].close()
 
     monkeypatch.setattr(uvicorn.Server, "run", record)

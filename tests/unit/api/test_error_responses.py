@@ -9,23 +9,34 @@ import pytest
 from fastapi import Request
 
 from api.error_responses import of_gridward_error
+from api.metrics import Metrics
 from data.errors import FileRefused, NoTrustedWeather
 from forecasting.errors import ModelFileRefused, TooLittleHistory
 from pipeline.errors import (
+    AnswerInFlight,
     AttestationRefused,
     BackupOutOfLine,
     ClaimsNotMet,
+    DatabaseBehind,
     DatabaseDamaged,
+    DatabaseNewer,
     DatabaseOutdated,
     DayNotForecastable,
     GateFailed,
+    IdempotencyMismatch,
+    IncidentClosed,
+    JobKept,
     ModelWaits,
     NoActiveModel,
+    NoWeatherToChange,
     PipelineError,
     RecoveryRunning,
     RecoveryUnfinished,
     StandingKept,
+    TooManyJobs,
     TrialFailed,
+    WeatherImpossible,
+    WrongLength,
 )
 from security.errors import (
     AccessError,
@@ -39,15 +50,24 @@ from security.errors import (
     TokenRefused,
     UnavailableError,
 )
+from security.query_guard import ChallengeRequired, QueryBlocked
 from security.releases import ApprovalsMissing, NotAnOperator, NothingProposed, ReleaseConflict, ReleaseRefused
 from security.sealed_bundle import BundleSwapped
+from tests.unit.api.small_station import Service
 
 HOME = Path("var/station")
 CASES: list[tuple[GridwardError, int, str]] = [
     (TokenRefused("x"), 401, "token-refused"),
     (PermissionDenied("x"), 403, "permission-denied"),
+    (ChallengeRequired("x", 0.0), 403, "challenge-required"),
+    (QueryBlocked("x", 0.0), 403, "query-blocked"),
     (RateLimited("x", retry_after_seconds=1.2), 429, "rate-limited"),
     (DayNotForecastable("a", "b", "c"), 422, "day-not-forecastable"),
+    (IdempotencyMismatch("k"), 422, "idempotency-mismatch"),
+    (AnswerInFlight("k"), 409, "idempotency-in-flight"),
+    (TooManyJobs("ann", 5), 429, "rate-limited"),
+    (JobKept("j-1", "done"), 409, "pipeline"),
+    (IncidentClosed("i-1", "bob"), 409, "pipeline"),
     (ClaimsNotMet(["x"]), 409, "pipeline"),
     (ModelWaits("x", (), 2), 409, "pipeline"),
     (SignatureInvalid("x"), 409, "integrity"),
@@ -66,7 +86,12 @@ CASES: list[tuple[GridwardError, int, str]] = [
     (PipelineError("x"), 409, "pipeline"),
     (StandingKept("a", "trusted", "b", "c"), 409, "pipeline"),
     (DatabaseOutdated("a", ["b"]), 409, "pipeline"),
+    (DatabaseBehind("0001", "0002"), 409, "pipeline"),
+    (DatabaseNewer("0003", "0002"), 409, "pipeline"),
     (GateFailed("r-1", ["b"]), 409, "pipeline"),
+    (NoWeatherToChange("a"), 409, "pipeline"),
+    (WeatherImpossible("a", ("b", "c")), 422, "weather-impossible"),
+    (WrongLength("a", 47, 48), 422, "invalid-request"),
     (RecoveryUnfinished("r-1", "a", "auto"), 409, "pipeline"),
     (RecoveryRunning("x"), 503, "unavailable"),
     (UnavailableError("x"), 503, "unavailable"),
@@ -75,15 +100,15 @@ CASES: list[tuple[GridwardError, int, str]] = [
     (NotAnOperator("k", "x"), 409, "integrity"),
     (ApprovalsMissing("x", 2, ("ann",), ("bob",)), 503, "unavailable"),
     (NothingProposed(HOME), 503, "unavailable"),
-    (ReleaseConflict("x"), 500, "unexpected"),
+    (ReleaseConflict("x"), 409, "release-conflict"),
     (AccessError("x"), 500, "unexpected"),
     (GridwardError("x"), 500, "unexpected"),
 ]
 
 
 def request() -> Request:
-    serving = SimpleNamespace(station=SimpleNamespace(home=HOME))
-    return cast(Request, SimpleNamespace(app=SimpleNamespace(state=SimpleNamespace(serving=serving))))
+    house = SimpleNamespace(serving=SimpleNamespace(station=SimpleNamespace(home=HOME)), metrics=Metrics())
+    return cast(Request, SimpleNamespace(app=SimpleNamespace(state=SimpleNamespace(house=house))))
 
 
 def body(error: GridwardError) -> dict[str, Any]:
@@ -122,3 +147,28 @@ def test_folders_of_this_machine_are_not_told(home: Path) -> None:
     error = SignatureInvalid("no trusted key signed this", where=str(home / "models" / "abc"))
 
     assert body(error)["detail"] == "models/abc: no trusted key signed this"
+
+
+def test_a_method_that_a_path_has_not_is_told_with_all_that_it_has(shared: Service) -> None:
+    answer = shared.ask("DELETE", "/v1/forecasts")
+
+    assert answer.status_code == 405
+    assert answer.headers["allow"] == "POST"
+    assert shared.ask("PUT", "/v1/api-keys").headers["allow"] == "GET, POST"
+
+
+@pytest.mark.parametrize("body", [b"\xff\xfe\x00", b"[" * 20_000, b'{"day": ' + b"9" * 5000 + b"}"])
+def test_a_body_that_is_no_json_is_an_invalid_request(shared: Service, body: bytes) -> None:
+    headers = {"Content-Type": "application/json"}
+
+    answer = shared.ask("POST", "/v1/forecasts", role="analyst", content=body, headers=headers)
+
+    assert answer.status_code == 422
+    assert answer.json()["type"] == "urn:gridward:problem:invalid-request"
+
+
+def test_a_path_with_a_slash_too_many_is_not_found_and_not_redirected(shared: Service) -> None:
+    answer = shared.ask("GET", "/v1/models/", role="analyst", headers={"Host": "evil.example"})
+
+    assert answer.status_code == 404
+    assert "location" not in answer.headers

@@ -1,12 +1,16 @@
 from __future__ import annotations
 
 import json
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from fastapi import APIRouter
 
+from api import admission
 from api.audit_reading import entries_after
 from api.guards import GuardedRoute
 from api.middleware import BODY_LIMIT_BYTES
@@ -16,28 +20,83 @@ from security.keyring import revoke_keys_of
 from tests.unit.api.small_station import LAST_DAY, Service, endless_body
 
 FORECAST = {"day": str(LAST_DAY)}
-ROUTES = {
+# Passes the gates and is then refused for its shape: 422 tells that the caller was admitted, and nothing is done.
+UNSHAPED = {"no such member": True}
+ROUTES: dict[str, tuple[str, str, dict[str, Any] | None]] = {
     "forecast": ("POST", "/v1/forecasts", FORECAST),
+    "forecast day": ("GET", "/v1/forecasts/{day}", None),
+    "forecast by id": ("GET", "/v1/forecasts/by-id/{forecast_id}", None),
+    "what-if": ("POST", "/v1/what-if", UNSHAPED),
     "models": ("GET", "/v1/models", None),
+    "model": ("GET", "/v1/models/{model_id}", None),
     "reload": ("POST", "/v1/models/reload", None),
+    "propose": ("POST", "/v1/models/{model_id}/promotion", UNSHAPED),
+    "approve": ("POST", "/v1/models/{model_id}/approvals", UNSHAPED),
+    "retire": ("POST", "/v1/models/{model_id}/retire", UNSHAPED),
     "providers": ("GET", "/v1/providers", None),
-    "revoke": ("POST", "/v1/providers/nobody/revoke", {"reason": "test"}),
-    "readmit": ("POST", "/v1/providers/nobody/readmit", {"reason": "test"}),
-    "trust": ("POST", "/v1/providers/nobody/trust", {"reason": "test"}),
-    "retrain": ("POST", "/v1/retrain", {"weather_policy": "single:nobody"}),
+    "evidence": ("GET", "/v1/providers/{name}", None),
+    "revoke": ("POST", "/v1/providers/{name}/revoke", {"reason": "test"}),
+    "readmit": ("POST", "/v1/providers/{name}/readmit", {"reason": "test"}),
+    "trust": ("POST", "/v1/providers/{name}/trust", {"reason": "test"}),
+    "retrain": ("POST", "/v1/retrain", UNSHAPED),
+    "recover": ("POST", "/v1/recoveries", UNSHAPED),
+    "backtest": ("POST", "/v1/backtests", UNSHAPED),
+    "jobs": ("GET", "/v1/jobs", None),
+    "job": ("GET", "/v1/jobs/{job_id}", None),
+    "job events": ("GET", "/v1/jobs/{job_id}/events", None),
+    "job result": ("GET", "/v1/jobs/{job_id}/result", None),
+    "cancel job": ("POST", "/v1/jobs/{job_id}/cancel", None),
+    "snapshots": ("GET", "/v1/snapshots", None),
+    "snapshot": ("GET", "/v1/snapshots/{snapshot_id}", None),
+    "incidents": ("GET", "/v1/incidents", None),
+    "incident": ("GET", "/v1/incidents/{incident_id}", None),
+    "close incident": ("POST", "/v1/incidents/{incident_id}/close", UNSHAPED),
     "audit": ("GET", "/v1/audit", None),
+    "audit head": ("GET", "/v1/audit/head", None),
+    "audit inclusion": ("GET", "/v1/audit/inclusion", None),
+    "audit consistency": ("GET", "/v1/audit/consistency", None),
+    "audit verify": ("POST", "/v1/audit/verify", None),
+    "guard": ("GET", "/v1/guard", None),
+    "release": ("POST", "/v1/guard/{subject}/release", UNSHAPED),
+    "who am I": ("GET", "/v1/whoami", None),
+    "exchange": ("POST", "/v1/tokens", None),
+    "revoke token": ("POST", "/v1/tokens/revoke", UNSHAPED),
+    "API keys": ("GET", "/v1/api-keys", None),
+    "new API key": ("POST", "/v1/api-keys", UNSHAPED),
+    "revoke API key": ("DELETE", "/v1/api-keys/{key_id}", None),
+    "metrics": ("GET", "/metrics", None),
 }
+OWN_ACCESS = {"who am I", "exchange", "revoke token"}
+READS = {"models", "model", "providers", "jobs", "job", "job events", "job result", "snapshots", "snapshot"}
+INVESTIGATES = {"evidence", "incidents", "incident", "guard", "metrics"}
+FORECASTS = {"forecast", "forecast day", "forecast by id", "what-if", "backtest", "cancel job"}
+OPERATES = {
+    "reload", "propose", "approve", "retire", "revoke", "readmit", "trust", "retrain", "recover", "close incident",
+}  # fmt: skip
+AUDITS = {"audit", "audit head", "audit inclusion", "audit consistency", "audit verify"}
+ADMINISTERS = {"API keys", "new API key", "revoke API key", "release", "guard", "metrics"}
 ALLOWED = {
-    "analyst": {"forecast", "models", "providers"},
-    "operator": {"forecast", "models", "providers", "reload", "revoke", "readmit", "trust", "retrain"},
-    "auditor": {"models", "providers", "audit"},
+    "analyst": OWN_ACCESS | READS | FORECASTS,
+    "operator": OWN_ACCESS | READS | FORECASTS | INVESTIGATES | OPERATES,
+    "auditor": OWN_ACCESS | READS | INVESTIGATES | AUDITS,
+    "admin": OWN_ACCESS | ADMINISTERS,
 }
+# An exchange is for whoever shows an API key: a token is turned away by the route, behind the permission.
+FORBIDDEN_BEHIND = {"exchange"}
 
 
 @pytest.fixture
 def limited(built: Path, tmp_path: Path) -> Service:
     """Two requests a minute for each."""
     return Service.at(built, tmp_path / "limited", rate_limit_per_minute=2)
+
+
+def filled(path: str) -> str:
+    """The path with names in it that nothing has."""
+    names = {"day": str(LAST_DAY), "forecast_id": "f" * 32, "name": "nobody", "subject": "nobody"}
+    return path.format_map(
+        {**dict.fromkeys(("model_id", "job_id", "snapshot_id", "incident_id", "key_id"), "0" * 16), **names}
+    )
 
 
 def denied(service: Service) -> list[AuditEntry]:
@@ -49,30 +108,37 @@ def denied(service: Service) -> list[AuditEntry]:
 def test_each_role_may_use_each_route_as_the_table_says(shared: Service, role: str, route: str) -> None:
     method, path, body = ROUTES[route]
 
-    answer = shared.ask(method, path, role=role, json=body)
+    answer = shared.ask(method, filled(path), role=role, json=body)
 
-    # 404 and 409 come from behind the gates: the caller was admitted, what it asked for is not there.
-    assert (answer.status_code in {200, 404, 409}) == (route in ALLOWED[role])
-    assert (answer.status_code == 403) == (route not in ALLOWED[role])
+    admitted = route in ALLOWED[role]
+    # 404, 409 and 422 come from behind the gates: the caller was admitted, what it asked for is not there.
+    assert answer.status_code in ({200, 202, 400, 404, 409, 422} if admitted else {403}) or (
+        route in FORBIDDEN_BEHIND and answer.status_code == 403 and "may not" not in answer.json()["detail"]
+    )
 
 
 @pytest.mark.parametrize("route", ROUTES)
-def test_no_v1_route_answers_without_a_token(shared: Service, route: str) -> None:
+def test_no_guarded_route_answers_without_a_token(shared: Service, route: str) -> None:
     method, path, body = ROUTES[route]
 
-    answer = shared.ask(method, path, json=body)
+    answer = shared.ask(method, filled(path), json=body)
 
     assert answer.status_code == 401
     assert answer.headers["www-authenticate"] == "Bearer"
     assert answer.headers["content-type"] == "application/problem+json"
 
 
-def test_the_table_of_this_test_knows_every_v1_route(shared: Service) -> None:
-    documented = {(method.upper(), path) for path, methods in shared.app.openapi()["paths"].items() for method in methods}
+def test_the_table_of_this_test_knows_every_route_and_none_of_v1_is_open(shared: Service) -> None:
+    documented = {
+        (method.upper(), path): facts
+        for path, methods in shared.app.openapi()["paths"].items()
+        for method, facts in methods.items()
+    }
 
-    tested = {(method, path.replace("nobody", "{name}")) for method, path, _ in ROUTES.values()}
+    guarded = {route for route, facts in documented.items() if "x-permission" in facts}
 
-    assert {route for route in documented if route[1].startswith("/v1")} == tested
+    assert guarded == {(method, path) for method, path, _ in ROUTES.values()}
+    assert {route for route in documented if route[1].startswith("/v1")} <= guarded
 
 
 def test_a_route_without_a_permission_is_refused_when_the_service_is_made() -> None:
@@ -96,12 +162,16 @@ def test_an_expired_token_is_refused(shared: Service) -> None:
     assert shared.ask("GET", "/v1/models", token=token).status_code == 401
 
 
-def test_a_revoked_signing_key_closes_the_door_to_its_tokens_at_once(service: Service) -> None:
+def test_a_revoked_signing_key_closes_the_door_to_its_tokens_within_two_seconds(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
     token = service.token("analyst")
     assert service.ask("GET", "/v1/models", token=token).status_code == 200
-
     with transaction(service.station.engine) as session:
         revoke_keys_of(session, "token", "station", "test", "leaked", datetime.now(UTC))
+
+    later = SimpleNamespace(monotonic=lambda: time.monotonic() + admission.LONGEST_BELIEVED_SECONDS)
+    monkeypatch.setattr(admission, "time", later)
 
     assert service.ask("GET", "/v1/models", token=token).status_code == 401
 
@@ -115,7 +185,7 @@ def test_denied_attempts_stand_in_the_audit_log_without_the_token(service: Servi
 
     assert (forbidden.actor, forbidden.subject) == ("analyst-1", "POST /v1/retrain")
     assert json.loads(forbidden.details)["why"] == "the role analyst may not retrain"
-    assert (refused.actor, json.loads(refused.details)["address"]) == ("unknown", "198.51.100.7")
+    assert (refused.actor, json.loads(refused.details)["network"]) == ("unknown", "198.51.100.0/24")
     assert forged not in refused.details
     assert forged.rpartition(".")[2] not in refused.details
 

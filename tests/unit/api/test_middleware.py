@@ -1,15 +1,20 @@
 from __future__ import annotations
 
+import io
 import json
 import logging
 import re
+from collections.abc import Iterator
 
 import anyio
 import pytest
+import structlog
 from starlette.types import Message, Receive, Scope, Send
 
-from api.logs import JsonLines, log_to_stderr
+from api.logs import log_to_stderr
+from api.metrics import Metrics
 from api.middleware import BodyLimit, RequestFrame
+from api.tracing import Tracing
 from tests.unit.api.small_station import LAST_DAY, Service
 
 
@@ -35,14 +40,14 @@ def test_two_requests_have_two_ids_whatever_the_caller_sends(shared: Service) ->
 
 
 def test_an_unexpected_error_tells_the_caller_its_id_and_the_log_the_rest(
-    service: Service, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken() -> None:
         raise ZeroDivisionError("inner secret /srv/place")
 
     monkeypatch.setattr(service.serving, "providers", broken)
 
-    with caplog.at_level(logging.INFO, "gridward.api"):
+    with structlog.testing.capture_logs() as lines:
         answer = service.ask("GET", "/v1/providers", role="analyst")
 
     assert answer.status_code == 500
@@ -50,8 +55,8 @@ def test_an_unexpected_error_tells_the_caller_its_id_and_the_log_the_rest(
     assert "secret" not in answer.text
     assert "Traceback" not in answer.text
     assert answer.headers["x-request-id"] in answer.json()["detail"]
-    failure = next(record for record in caplog.records if record.exc_info)
-    assert failure.fields["request_id"] == answer.headers["x-request-id"]  # type: ignore[attr-defined]  # set with extra
+    failure = next(line for line in lines if line.get("exc_info"))
+    assert failure["request_id"] == answer.headers["x-request-id"]
 
 
 def test_an_error_after_the_answer_began_does_not_begin_a_second_one() -> None:
@@ -68,7 +73,9 @@ def test_an_error_after_the_answer_began_does_not_begin_a_second_one() -> None:
         sent.append(message)
 
     async def run() -> None:
-        await RequestFrame(half_an_answer)({"type": "http", "method": "GET", "path": "/"}, nothing, keep)
+        await RequestFrame(half_an_answer, Metrics(), Tracing())(
+            {"type": "http", "method": "GET", "path": "/"}, nothing, keep
+        )
 
     anyio.run(run)
 
@@ -85,59 +92,60 @@ def test_what_is_no_request_passes_untouched() -> None:
         return {}
 
     async def run() -> None:
-        await RequestFrame(BodyLimit(app))({"type": "lifespan"}, nothing, nothing)  # type: ignore[arg-type]  # never called
+        await RequestFrame(BodyLimit(app), Metrics(), Tracing())({"type": "lifespan"}, nothing, nothing)  # type: ignore[arg-type]  # never called
 
     anyio.run(run)
 
     assert seen == ["lifespan"]
 
 
-def test_a_request_is_logged_as_one_json_line_without_token_or_body(
-    shared: Service, caplog: pytest.LogCaptureFixture
-) -> None:
-    token = shared.token("analyst", "ann")
-    with caplog.at_level(logging.DEBUG):
-        shared.ask("POST", "/v1/forecasts?note=hidden", token=token, json={"day": str(LAST_DAY)})
-
-    lines = [JsonLines().format(record) for record in caplog.records]
-    line = json.loads(next(line for line in lines if '"event": "request"' in line))
-    assert (line["method"], line["path"], line["status"], line["subject"]) == ("POST", "/v1/forecasts", 200, "ann")
-    assert line["level"] == "info"
-    assert not any(part in line for line in lines for part in (token, token.rpartition(".")[2], str(LAST_DAY)))
-
-
-def test_a_path_cannot_forge_a_second_log_line(shared: Service, caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.INFO, "gridward.api"):
-        shared.ask("GET", '/x%0a{"event": "granted"}')
-
-    record = next(record for record in caplog.records if record.getMessage() == "request")
-    assert "\n" not in JsonLines().format(record)
-
-
-def test_an_exception_is_logged_with_its_trace_in_the_same_line() -> None:
-    try:
-        raise KeyError("x")
-    except KeyError as error:
-        record = logging.LogRecord("a", logging.ERROR, "f", 1, "failed", None, (type(error), error, error.__traceback__))
-
-    line = JsonLines().format(record)
-
-    assert "\n" not in line
-    assert "KeyError" in json.loads(line)["traceback"]
-
-
-def test_logs_go_to_stderr(capsys: pytest.CaptureFixture[str]) -> None:
-    root = logging.getLogger()
+@pytest.fixture
+def logged() -> Iterator[io.StringIO]:
+    """What the service logs, as it would stand on stderr."""
+    root, stream = logging.getLogger(), io.StringIO()
     handlers, level = root.handlers[:], root.level
-    try:
-        # force=True closes what it replaces; pytest's own handlers are kept aside.
-        root.handlers.clear()
-        log_to_stderr()
-        logging.getLogger("anything").info("hello")
-    finally:
-        root.handlers[:] = handlers
-        root.setLevel(level)
+    # force=True closes what it replaces; pytest's own handlers are kept aside.
+    root.handlers.clear()
+    log_to_stderr(logging.DEBUG, stream)
+    yield stream
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    structlog.reset_defaults()
 
-    captured = capsys.readouterr()
-    assert json.loads(captured.err)["event"] == "hello"
-    assert captured.out == ""
+
+def test_a_request_is_logged_as_one_json_line_without_token_or_body(shared: Service, logged: io.StringIO) -> None:
+    token = shared.token("analyst", "ann")
+
+    shared.ask("POST", "/v1/forecasts?note=hidden", token=token, json={"day": str(LAST_DAY)})
+
+    lines = logged.getvalue().splitlines()
+    [line] = [fields for fields in map(json.loads, lines) if fields["event"] == "request"]
+    assert (line["method"], line["path"], line["status"], line["subject"]) == ("POST", "/v1/forecasts", 200, "ann")
+    assert (line["level"], line["logger"]) == ("info", "gridward.api")
+    assert not any(part in text for text in lines for part in (token, token.rpartition(".")[2], str(LAST_DAY)))
+
+
+def test_a_path_cannot_forge_a_second_log_line(shared: Service, logged: io.StringIO) -> None:
+    shared.ask("GET", '/x%0a{"event": "granted"}')
+
+    assert [json.loads(line)["event"] for line in logged.getvalue().splitlines()].count("granted") == 0
+
+
+def test_an_exception_is_logged_with_its_trace_in_the_same_line(logged: io.StringIO) -> None:
+    for logger in (structlog.get_logger("ours"), logging.getLogger("theirs")):
+        try:
+            raise KeyError("x")
+        except KeyError:
+            logger.exception("failed")
+
+    ours, theirs = (json.loads(line) for line in logged.getvalue().splitlines())
+    assert "KeyError" in ours["traceback"]
+    assert "KeyError" in theirs["traceback"]
+
+
+def test_logs_of_others_go_to_the_same_place_in_the_same_form(logged: io.StringIO) -> None:
+    logging.getLogger("uvicorn.error").info("hello")
+
+    [line] = map(json.loads, logged.getvalue().splitlines())
+    assert (line["event"], line["logger"], line["level"]) == ("hello", "uvicorn.error", "info")
+    assert line["at"].endswith("Z")

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,6 +9,7 @@ import pytest
 
 from data.provenance import blast_radius
 from data.schema import QUANTILES
+from pipeline import serving_state
 from pipeline.database import transaction
 from pipeline.predict import NO_WEATHER
 from pipeline.provider_standings import record_decision
@@ -67,7 +67,7 @@ def test_only_the_quantiles_asked_for_are_answered(shared: Service) -> None:
         {"day": "1890-01-01"},
         {"day": "9999-12-31"},
         {"day": str(LAST_DAY), "quantiles": []},
-        {"day": str(LAST_DAY), "quantiles": [0.15]},
+        {"day": str(LAST_DAY), "quantiles": [0.995]},
         {"day": str(LAST_DAY), "quantiles": [0.5, 0.5]},
         {"day": str(LAST_DAY), "model": "../../etc/passwd"},
         [],
@@ -92,44 +92,18 @@ def test_parallel_forecasts_are_all_answered_and_the_audit_log_still_holds(servi
     answers = service.ask_together([("POST", "/v1/forecasts")] * 16, role="analyst", json={"day": str(LAST_DAY)})
 
     assert {answer.status_code for answer in answers} == {200}
-    assert service.ask("GET", "/v1/audit", role="auditor").status_code == 200
-
-
-def test_retraining_publishes_a_new_model_and_serves_it(service: Service) -> None:
-    before = service.serving.active_model_id
-
-    made = service.ask("POST", "/v1/retrain", role="operator", json={"as_of_day": "2023-05-01"}).json()
-
-    models = service.ask("GET", "/v1/models", role="analyst").json()
-    assert made["model_id"] == models["active_model_id"] != before
-    assert made["published_by"] == "operator-1"
-    assert made["as_of"] == "2023-04-30T09:00:00Z"
-    assert [(model["model_id"], model["state"]) for model in models["models"]] == [
-        (made["model_id"], "active"),
-        (before, "retired"),
-    ]
+    assert service.ask("POST", "/v1/audit/verify", role="auditor").status_code == 200
 
 
 @pytest.mark.parametrize(
-    ("body", "status", "says"),
-    [
-        ({"weather_policy": "single:nobody"}, 409, "nobody, has no usable values"),
-        ({"as_of_day": "2023-01-20"}, 409, "usable days of history"),
-        ({"as_of_day": "1990-01-01"}, 409, ""),
-        ({"weather_policy": "whatever"}, 422, "is no weather policy"),
-        ({"policy": "multi-source"}, 422, "Extra inputs"),
-    ],
+    ("body", "says"),
+    [({"weather_policy": "whatever"}, "is no weather policy"), ({"policy": "multi-source"}, "Extra inputs")],
 )
-def test_a_retraining_that_cannot_be_done_leaves_the_model_as_it_was(
-    service: Service, body: dict[str, str], status: int, says: str
-) -> None:
-    before = service.serving.active_model_id
+def test_an_order_to_retrain_of_another_shape_is_refused(shared: Service, body: dict[str, str], says: str) -> None:
+    answer = shared.ask("POST", "/v1/retrain", role="operator", json=body)
 
-    answer = service.ask("POST", "/v1/retrain", role="operator", json=body)
-
-    assert answer.status_code == status
+    assert answer.status_code == 422
     assert says in answer.json()["detail"]
-    assert service.ask("GET", "/readyz").json()["active_model_id"] == before
 
 
 def test_a_revoked_provider_is_left_out_of_the_next_forecast(service: Service) -> None:
@@ -200,7 +174,9 @@ def test_a_sound_model_is_reloaded(shared: Service) -> None:
 
 # Prophet reads its own model files with a keyword that pandas 4 will drop.
 @pytest.mark.filterwarnings("ignore:The 'convert_dates' keyword")
-def test_without_any_trusted_weather_the_fallback_answers(service: Service) -> None:
+def test_without_any_trusted_weather_the_fallback_answers(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    # The standings are changed beside the service: it looks at each request, where it would within a second.
+    monkeypatch.setattr(serving_state, "TRUE_FOR_SECONDS", -1.0)
     train_fallback(service.station, service.serving.readings, order())
     service.ask("POST", "/v1/models/reload", role="operator")
     for name in PROVIDERS:
@@ -216,43 +192,6 @@ def test_without_any_trusted_weather_the_fallback_answers(service: Service) -> N
 
     assert answer["weather"] == NO_WEATHER
     assert answer["sources"] == []
-
-
-def test_the_audit_log_is_read_in_pages_and_verified_each_time(service: Service) -> None:
-    for _ in range(3):
-        service.ask("POST", "/v1/retrain", role="analyst", json={})
-
-    first = service.ask("GET", "/v1/audit?limit=2", role="auditor").json()
-    second = service.ask("GET", f"/v1/audit?after={first['entries'][-1]['seq']}", role="auditor").json()
-
-    assert [entry["seq"] for entry in first["entries"]] == [1, 2]
-    assert [entry["seq"] for entry in second["entries"]] == list(range(3, first["verified"] + 1))
-    assert json.loads(second["entries"][-1]["details"])["why"] == "the role analyst may not retrain"
-
-
-@pytest.mark.parametrize("query", ["after=-1", "limit=0", "limit=1001", "after=x", "after=99999999999999999999"])
-def test_a_page_of_the_audit_log_outside_the_bounds_is_refused(shared: Service, query: str) -> None:
-    assert shared.ask("GET", f"/v1/audit?{query}", role="auditor").status_code == 422
-
-
-def test_an_audit_log_that_does_not_hold_is_said_so(service: Service) -> None:
-    lines = service.station.audit_heads.read_text().splitlines()
-    service.station.audit_heads.write_text(lines[0].replace('"seq":1', '"seq":2') + "\n")
-
-    answer = service.ask("GET", "/v1/audit", role="auditor")
-
-    assert answer.status_code == 409
-    assert str(service.station.home) not in answer.text
-
-
-def test_a_missing_witness_is_not_a_clean_log(service: Service) -> None:
-    service.station.audit_heads.unlink()
-
-    answer = service.ask("GET", "/v1/audit", role="auditor")
-
-    assert answer.status_code == 503
-    assert answer.headers["retry-after"] == "5"
-    assert str(service.station.home) not in answer.text
 
 
 def test_health_needs_no_token_and_tells_only_the_model(shared: Service) -> None:

@@ -25,7 +25,9 @@ from pipeline.database import make_engine, transaction
 from pipeline.errors import BackupOutOfLine, DatabaseDamaged, PipelineError
 from pipeline.settings import Settings
 from pipeline.station import note, open_station
-from security.audit_log import AuditEntry, read_heads, verify_log
+from security.audit_check import verify_log
+from security.audit_heads import read_heads
+from security.audit_log import AuditEntry
 from security.errors import ContentChanged, IntegrityError, KeyringError, UnavailableError
 from security.keyring import load_or_create_signer, trusted_keys
 from security.master_key import Protection, protection_of

@@ -14,7 +14,7 @@ import pytest
 
 from pipeline.backup.contents import check_database
 from pipeline.database import transaction
-from security.audit_log import verify_log
+from security.audit_check import verify_log
 from tests.unit.pipeline.small_backup import Yard, hurry
 
 KILLS = 20

@@ -15,7 +15,9 @@ from data.quarantine import QuarantinedItem, quarantine
 from pipeline.database import make_engine, transaction
 from pipeline.settings import Settings
 from pipeline.station import OWN_KEYS, OWNER, Station, note, open_station
-from security.audit_log import AuditEntry, read_heads, verify_log
+from security.audit_check import verify_log
+from security.audit_heads import read_heads
+from security.audit_log import AuditEntry
 from security.errors import KeyringError
 from security.keyring import key_state, revoke_keys_of, trusted_keys
 

@@ -20,7 +20,9 @@ from pipeline.releases import believed, follow_releases, online_signer, open_rel
 from pipeline.serving import Serving
 from pipeline.station import Station
 from security import release_repository
-from security.audit_log import AuditEntry, read_heads, verify_log
+from security.audit_check import verify_log
+from security.audit_heads import read_heads
+from security.audit_log import AuditEntry
 from security.keyring import trusted_keys
 from security.releases import Release, ReleaseRefused, Versions
 from security.sealed_bundle import BundleSwapped, id_of

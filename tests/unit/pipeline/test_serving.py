@@ -20,7 +20,9 @@ from pipeline.publish import OpenedModel
 from pipeline.serving import Serving, wall_clock
 from pipeline.station import Station
 from pipeline.weather_policy import WeatherPolicy
-from security.audit_log import AuditEntry, read_heads, verify_log
+from security.audit_check import verify_log
+from security.audit_heads import read_heads
+from security.audit_log import AuditEntry
 from security.errors import ContentChanged, UnavailableError
 from security.keyring import register_key, trusted_keys
 from security.signing import new_signer

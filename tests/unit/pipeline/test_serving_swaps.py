@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from pipeline.ingest import Readings
-from pipeline.predict import DayForecast, forecast_day
+from pipeline.predict import DayForecast, Drawn, draw
 from pipeline.publish import OpenedModel
 from pipeline.serving import Serving
 from pipeline.station import Station
@@ -23,16 +23,16 @@ SWAPS = 10
 def test_a_request_that_began_with_the_old_model_ends_with_it(
     linear: Station, linear_model: OpenedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    expected = Serving(linear, lambda: AT).forecast(LAST_DAY, "ann").frame
     serving = Serving(linear, lambda: AT)
-    expected = serving.forecast(LAST_DAY, "ann").frame
     halfway, swapped = threading.Event(), threading.Event()
 
-    def slowly(readings: Readings, *rest: Any, **options: Any) -> DayForecast:
+    def slowly(readings: Readings, *rest: Any, **options: Any) -> Drawn:
         halfway.set()
         assert swapped.wait(timeout=60)
-        return forecast_day(readings, *rest, **options)
+        return draw(readings, *rest, **options)
 
-    monkeypatch.setattr("pipeline.serving.forecast_day", slowly)
+    monkeypatch.setattr("pipeline.serving.draw", slowly)
     answered: list[DayForecast] = []
     request = threading.Thread(target=lambda: answered.append(serving.forecast(LAST_DAY, "ann")))
     request.start()
@@ -56,7 +56,8 @@ def test_ten_swaps_under_load_fail_no_request(linear: Station, linear_model: Ope
     def ask(mine: list[str]) -> None:
         while not over.is_set():
             try:
-                mine.append(serving.forecast(LAST_DAY, "ann").model_id)
+                mine.append(serving.prepare(LAST_DAY, by="ann").forecast.model_id)
+                over.wait(0.001)
             except Exception as error:
                 failures.append(error)
 

@@ -10,7 +10,9 @@ from sqlalchemy import Engine, text
 from sqlalchemy.exc import IntegrityError as ConstraintBroken
 from sqlmodel import Session, SQLModel, create_engine
 
-from security.audit_log import GENESIS_HASH, AuditEntry, append, head_signed, read_heads, sign_head, verify_log
+from security.audit_check import verify_log
+from security.audit_heads import head_signed, read_heads, sign_head
+from security.audit_log import EMPTY, GENESIS_HASH, Act, AuditEntry, append, append_many, tail_of, written
 from security.errors import AuditLogBroken, SignatureInvalid, UnavailableError
 from security.signing import Signer, new_signer
 
@@ -48,8 +50,9 @@ def write(session: Session, number: int) -> AuditEntry:
 
 
 def tamper(session: Session, statement: str) -> None:
-    for moment in ("update", "delete", "insert"):
-        session.connection().execute(text(f"DROP TRIGGER IF EXISTS audit_entry_refuse_{moment}"))
+    for table in ("audit_entry", "audit_node"):
+        for moment in ("update", "delete", "insert"):
+            session.connection().execute(text(f"DROP TRIGGER IF EXISTS {table}_refuse_{moment}"))
     session.connection().execute(text(statement))
 
 
@@ -71,6 +74,79 @@ def test_a_log_read_by_another_session_holds(engine: Engine, session: Session):
     with Session(engine) as other:
         assert verify_log(other, []) == 1
         assert write(other, 2).seq == 2
+
+
+def test_many_acts_are_written_at_once_and_seal_each_other(session: Session):
+    write(session, 1)
+    acts = [written(Act("olga", "forecast", f"day {number}", {}, NOON)) for number in range(2, 900)]
+    tail = append_many(session, acts)
+    assert (tail.seq, tail) == (899, tail_of(session))
+    assert append_many(session, acts, tail) == tail_of(session)
+    assert verify_log(session, []) == 1797
+
+
+def test_what_this_writer_remembers_of_the_log_is_used_only_while_it_still_ends_there(session: Session):
+    write(session, 1)
+    remembered = tail_of(session)
+    write(session, 2)
+    append_many(session, [written(Act("olga", "forecast", "day 3", {}, NOON))], remembered)
+    assert verify_log(session, []) == 3
+
+
+def test_a_log_that_an_older_gridward_wrote_gets_its_tree_when_it_is_first_needed(session: Session):
+    for number in range(1, 12):
+        write(session, number)
+    whole = tail_of(session)
+    for missing in (
+        "DELETE FROM audit_node",
+        "DELETE FROM audit_node WHERE seq > 4",
+        "DELETE FROM audit_node WHERE seq = 11",
+    ):
+        tamper(session, missing)
+        assert verify_log(session, []) == 11
+        assert tail_of(session) == whole
+    tamper(session, "DELETE FROM audit_node")
+    write(session, 12)
+    assert verify_log(session, []) == 12
+    assert session.connection().execute(text("SELECT COUNT(*) FROM audit_node")).scalar_one() == 12
+
+
+def test_no_tree_is_made_over_a_hole_in_the_log(session: Session):
+    for number in range(1, 6):
+        write(session, number)
+    tamper(session, "DELETE FROM audit_node")
+    tamper(session, "DELETE FROM audit_entry WHERE seq = 3")
+    with pytest.raises(AuditLogBroken) as broken:
+        write(session, 6)
+    assert broken.value.seq == 3
+
+
+@pytest.mark.parametrize(
+    ("statement", "seq"),
+    [
+        ("UPDATE audit_node SET hashes = replace(hashes, 'a', 'b') WHERE seq = 2", 2),
+        ("UPDATE audit_node SET hashes = substr(hashes, 1, 64) WHERE seq = 2", 2),
+        ("UPDATE audit_node SET hashes = hashes || 'ab' WHERE seq = 1", 1),
+        ("DELETE FROM audit_node WHERE seq = 2", 3),
+        ("INSERT INTO audit_node VALUES (4, 'ab')", 4),
+    ],
+)
+def test_what_is_stored_of_the_tree_is_held_to_the_entries(session: Session, statement: str, seq: int):
+    for number in (1, 2, 3):
+        write(session, number)
+    tamper(session, statement)
+    with pytest.raises(AuditLogBroken) as broken:
+        verify_log(session, [])
+    assert broken.value.seq == seq
+
+
+@pytest.mark.parametrize("subject", ["a\0b", "\ud800", "day \u2028 1", "'; DROP TABLE audit_entry; --", '{"a": [1]}'])
+def test_whatever_a_client_can_name_can_be_entered(session: Session, subject: str):
+    entry = append(
+        session, actor=subject, action="forecast", subject=subject, details={"day": subject.strip("\ud800")}, at=NOON
+    )
+    assert "\0" not in entry.subject
+    assert verify_log(session, []) == 1
 
 
 def test_what_the_caller_rolls_back_was_never_logged(session: Session):
@@ -99,7 +175,7 @@ def test_an_entry_with_a_number_already_taken_is_refused_as_another_writers(
     session: Session, monkeypatch: pytest.MonkeyPatch
 ):
     write(session, 1)
-    monkeypatch.setattr("security.audit_log._last_entry", lambda _session: None)
+    monkeypatch.setattr("security.audit_log._tail", lambda _session, _known: EMPTY)
     with pytest.raises(UnavailableError, match="another writer"):
         write(session, 2)
 
@@ -154,6 +230,9 @@ def test_a_cut_off_end_is_seen_only_against_a_signed_head(session: Session, sign
     session.commit()
     sign_head(session, signer, tmp_path / "heads.jsonl", NOON)
     tamper(session, "DELETE FROM audit_entry WHERE seq = 3")
+    with pytest.raises(AuditLogBroken, match="stored of the tree ends at entry 3"):
+        verify_log(session, [])
+    tamper(session, "DELETE FROM audit_node WHERE seq = 3")
     assert verify_log(session, []) == 2
     heads = read_heads(tmp_path / "heads.jsonl", {signer.key_id: signer.public_key})
     with pytest.raises(AuditLogBroken, match="cut off: entry 3 had been signed") as broken:
@@ -166,7 +245,7 @@ def test_a_chain_computed_anew_contradicts_the_signed_head(session: Session, sig
     sign_head(session, signer, tmp_path / "heads.jsonl", NOON)
     heads = read_heads(tmp_path / "heads.jsonl", {signer.key_id: signer.public_key})
     tamper(session, "DELETE FROM audit_entry")
-    session.expunge_all()
+    tamper(session, "DELETE FROM audit_node")
     append(session, actor="mallory", action="forecast", subject="day 1", details={}, at=NOON)
     assert verify_log(session, []) == 1
     with pytest.raises(AuditLogBroken, match="not the one signed at 2014-03-01T12:00"):

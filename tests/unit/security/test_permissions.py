@@ -9,13 +9,18 @@ from security.errors import PermissionDenied
 from security.identity import Identity
 from security.permissions import Permission, Role, require
 
+ANYBODY = {"use_own_access"}
+READER = {"read_jobs", "read_models", "read_providers", "read_snapshots"}
+FORECASTER = {"read_forecast", "backtest", "cancel_jobs"}
+INVESTIGATOR = {"read_all_jobs", "read_evidence", "read_incidents", "read_metrics", "read_guard"}
 EXPECTED = {
-    Role.ANALYST: {"read_forecast", "read_models", "read_providers"},
-    Role.OPERATOR: {
-        "read_forecast", "read_models", "read_providers", "retrain", "revoke_provider",
-        "readmit_provider", "reload_models",
+    Role.ANALYST: ANYBODY | READER | FORECASTER,
+    Role.OPERATOR: ANYBODY | READER | FORECASTER | INVESTIGATOR | {
+        "retrain", "recover", "revoke_provider", "readmit_provider", "reload_models", "propose_promotion",
+        "approve_promotion", "retire_model", "close_incident",
     },
-    Role.AUDITOR: {"read_models", "read_providers", "read_audit"},
+    Role.AUDITOR: ANYBODY | READER | INVESTIGATOR | {"read_audit"},
+    Role.ADMIN: ANYBODY | {"read_metrics", "read_guard", "release_guard", "manage_access"},
 }  # fmt: skip
 
 
@@ -44,3 +49,16 @@ def test_a_role_that_the_table_forgets_may_do_nothing(monkeypatch: pytest.Monkey
 def test_the_table_cannot_be_changed_while_running():
     with pytest.raises(TypeError):
         permissions.GRANTS[Role.ANALYST] = frozenset(Permission)  # type: ignore[index]  # that is the claim
+
+
+def test_every_permission_is_somebodys():
+    assert set().union(*permissions.GRANTS.values()) == set(Permission)
+
+
+def test_who_says_who_may_do_what_may_do_none_of_it():
+    managing = {role for role, granted in permissions.GRANTS.items() if Permission.MANAGE_ACCESS in granted}
+    acts = {*FORECASTER, "retrain", "recover", "approve_promotion", "revoke_provider"}
+    acting = {role for role, granted in permissions.GRANTS.items() if acts & granted}
+
+    assert managing == {Role.ADMIN}
+    assert not managing & acting
