@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import ipaddress
+from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import Any
 
@@ -48,38 +49,13 @@ class Accounting:
         if scope["type"] != "http" or not scope["path"].startswith(ACCOUNTED):
             await self.app(scope, receive, send)
             return
-        held: list[Message] = []
-        question, answer = hashlib.sha256(_asked(scope)), hashlib.sha256()
-        streaming = False
-
-        async def heard() -> Message:
-            message = await receive()
-            question.update(message.get("body", b""))
-            return message
-
-        async def hold(message: Message) -> None:
-            nonlocal streaming
-            if message["type"] == "http.response.start" and _is_stream(message):
-                if not await self._entered(scope, message["status"], question.hexdigest(), "stream"):
-                    raise UnavailableError("the audit log could not be written", mend="ask again")
-                streaming = True
-            if streaming:
-                await send(message)
-                return
-            held.append(message)
-            answer.update(message.get("body", b""))
-            if message["type"] == "http.response.body" and not message.get("more_body", False):
-                if await self._entered(scope, held[0]["status"], question.hexdigest(), answer.hexdigest()):
-                    for one in held:
-                        await send(one)
-                else:
-                    await _unavailable()(scope, receive, send)
-
+        exchange = _Exchange(self._entered, scope, receive, send)
         try:
-            await self.app(scope, heard, hold)
+            await self.app(scope, exchange.heard, exchange.hold)
         except Exception:
-            # The frame around answers it with a bare 500, which stands in the log as well.
-            await self._entered(scope, HTTPStatus.INTERNAL_SERVER_ERROR, question.hexdigest(), "")
+            # The frame around answers it with a bare 500, which stands in the log as well; what the route added may be why.
+            scope["state"]["account"] = {}
+            await self._entered(scope, HTTPStatus.INTERNAL_SERVER_ERROR, exchange.question.hexdigest(), "")
             raise
 
     async def _entered(self, scope: Scope, status: int, question: str, answer: str) -> bool:
@@ -117,6 +93,48 @@ class Accounting:
         else:
             details["network"] = network_of(scope)
         return Act(identity.subject if identity else UNKNOWN, action, subject, details, self._clock())
+
+
+class _Exchange:
+    """One question and its answer: digested as they pass, the answer kept until it is entered."""
+
+    def __init__(
+        self, entered: Callable[[Scope, int, str, str], Awaitable[bool]], scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        self.question, self._answer = hashlib.sha256(_asked(scope)), hashlib.sha256()
+        self._entered, self._scope, self._receive, self._send = entered, scope, receive, send
+        self._held: list[Message] = []
+        self._streams: bool | None = None
+
+    async def heard(self) -> Message:
+        """The next part of the question; a stream that was not allowed to begin hears that its reader is gone."""
+        if self._streams is False:
+            return {"type": "http.disconnect"}
+        message = await self._receive()
+        self.question.update(message.get("body", b""))
+        return message
+
+    async def hold(self, message: Message) -> None:
+        """Keep a part of the answer, and give all of it once the last has come and it is entered."""
+        if message["type"] == "http.response.start" and _is_stream(message):
+            self._streams = await self._enter(message["status"], "stream")
+        if self._streams is not None:
+            if self._streams:
+                await self._send(message)
+            return
+        self._held.append(message)
+        self._answer.update(message.get("body", b""))
+        last = message["type"] == "http.response.body" and not message.get("more_body", False)
+        if last and await self._enter(self._held[0]["status"], self._answer.hexdigest()):
+            for one in self._held:
+                await self._send(one)
+
+    async def _enter(self, status: int, answer: str) -> bool:
+        """Whether it stands in the log; the caller of one that does not is told so in its place."""
+        entered = await self._entered(self._scope, status, self.question.hexdigest(), answer)
+        if not entered:
+            await _unavailable()(self._scope, self._receive, self._send)
+        return entered
 
 
 def network_of(scope: Scope) -> str:

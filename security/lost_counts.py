@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import time
 import uuid
 
@@ -36,8 +37,8 @@ class LostCounts:
     def __init__(self, redis: Redis, own: MemoryStorage, common: RedisStorage, budget: RateLimitItem, key: str) -> None:
         self._redis, self._own, self._common, self._budget = redis, own, common, budget
         self._key = f"{key}:{uuid.uuid4().hex}"
-        # What may stand there: the last beat, and those sent since of which nothing was heard.
-        self._believed: set[bytes | None] = {None}
+        self._beat: bytes | None = None
+        self._owed_since: float | None = None
         self._quiet_until = 0.0
         self._looking = asyncio.Lock()
         self._watching: asyncio.Task[None] | None = None
@@ -73,15 +74,18 @@ class LostCounts:
 
     async def _look(self) -> None:
         async with self._looking:
-            connections = self._connections
-            stands = await self._redis.get(self._key)
-            if stands not in self._believed:
+            connections, last = self._connections, self._beat
+            self._beat = repr(time.time()).encode()
+            # One command: between a look and a beat apart, a restart would go unseen.
+            stood = await self._redis.set(self._key, self._beat, ex=_KEPT_SECONDS, get=True)
+            if stood != last:
+                owed = math.inf if self._owed_since is None else self._owed_since
+                self._owed_since = min(float(stood or 0), owed)
+            if self._owed_since is not None:
                 self._quiet_until = time.monotonic() + _QUIET_SECONDS
-                await self._charge_again(since=float(stands or 0))
-            beat = repr(time.time()).encode()
-            self._believed.add(beat)
-            await self._redis.set(self._key, beat, ex=_KEPT_SECONDS)
-            self._believed, self._looked_at = {beat}, connections
+                await self._charge_again(self._owed_since)
+                self._owed_since = None
+            self._looked_at = connections
 
     async def _charge_again(self, since: float) -> None:
         limit, window = self._budget.amount, self._budget.get_expiry()

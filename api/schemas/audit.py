@@ -58,7 +58,7 @@ class SignedHeadAnswer(Message):
 
 
 class AuditAnswer(Message):
-    """Some entries, and the newest signed head; entries after `head.seq` wait for the next. next: path of the following page."""
+    """Some entries and the newest signed head; entries after `head.seq` wait for the next. next: path of the next page."""
 
     entries: list[AuditEntryAnswer]
     next: str | None

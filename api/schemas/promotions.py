@@ -64,7 +64,7 @@ class PromotionAnswer(Message):
 class ApprovalOrder(Message):
     """An operator's signature over `to_sign`, base64, with the key's id; both left out where the station keeps demo keys."""
 
-    key_id: Annotated[str, Field(pattern=r"^([0-9a-f]{32})?$")] = ""
+    key_id: Annotated[str, Field(pattern=r"^([0-9a-f]{32})?$", examples=["3f9a1c0de4b7528896aa01d3c5e7f420"])] = ""
     signature: Annotated[str, Field(max_length=100)] = ""
 
     @model_validator(mode="after")

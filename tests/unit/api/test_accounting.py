@@ -118,8 +118,23 @@ def test_a_stream_that_cannot_be_entered_does_not_begin() -> None:
     log = KeptActs()
     log.fails = True
 
-    with pytest.raises(UnavailableError):
-        play(answering(200, b"data: 1\n\n", kind="text/event-stream"), log, scope())
+    sent = play(answering(200, b"data: 1\n\n", b"data: 2\n\n", kind="text/event-stream"), log, scope())
+
+    assert sent[0]["status"] == 503
+    assert b"data" not in b"".join(message.get("body", b"") for message in sent)
+
+
+def test_facts_that_cannot_be_entered_do_not_hide_the_request() -> None:
+    log = KeptActs()
+
+    async def broken(asked: Scope, *_: object) -> None:
+        asked["state"]["account"]["nan"] = float("nan")
+        raise ValueError("NaN is no JSON")
+
+    with pytest.raises(ValueError, match="NaN"):
+        play(broken, log, scope())
+
+    assert "nan" not in log.acts[0].details
 
 
 def test_an_unexpected_error_is_entered_and_goes_on_to_the_frame() -> None:
