@@ -17,7 +17,7 @@ export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test check sbom audit verify-install release bench bench-trust bench-recovery bench-artifacts fuzz lock clean
+.PHONY: help setup demo serve test check sbom audit verify-install release bench bench-trust bench-recovery bench-artifacts bench-api fuzz lock clean
 
 help: ## list these commands
 	@grep -hE '^[a-z-]+:.*?## ' $(MAKEFILE_LIST) | awk 'BEGIN {FS = ":.*?## "} {printf "  make %-14s %s\n", $$1, $$2}'
@@ -80,6 +80,15 @@ bench-recovery: $(RUN_READY) ## print what recovery, audit, certificate, kill -9
 bench-artifacts: $(RUN_READY) ## print what loading, swaps, accidents and kills of a release come to, against their bars (10 minutes)
 	$(BIN)/python -m benchmarks.artifacts
 	$(BIN)/python -m benchmarks.releases
+
+bench-api: $(DEV_READY) ## print what the guarded service costs, withstands and gives away, against its bars (PostgreSQL, Redis; 60 minutes)
+	$(BIN)/python -m benchmarks.api_load --json var/bench-api-load.json
+	$(BIN)/python -m benchmarks.audit_log
+	$(BIN)/python -m benchmarks.store_accidents
+	$(BIN)/python -m benchmarks.api_fuzz --json var/bench-api-fuzz.json
+	$(BIN)/python -m benchmarks.model_theft
+	$(BIN)/python -m benchmarks.membership
+	$(BIN)/python -m benchmarks.crafted_weather
 
 fuzz: $(RUN_READY) ## spoil 5,000 bundles before a running server, and 2,000 model texts without signatures (20 minutes)
 	$(BIN)/python -m benchmarks.fuzz_bundles

@@ -19,6 +19,7 @@ from data.errors import DataError
 from forecasting.errors import ForecastingError
 from pipeline.errors import (
     AnswerInFlight,
+    DayLearned,
     DayNotForecastable,
     IdempotencyMismatch,
     PipelineError,
@@ -47,6 +48,7 @@ PROBLEMS: tuple[tuple[type[GridwardError], HTTPStatus, str], ...] = (
     (ChallengeRequired, HTTPStatus.FORBIDDEN, "challenge-required"),
     (QueryBlocked, HTTPStatus.FORBIDDEN, "query-blocked"),
     (DayNotForecastable, HTTPStatus.UNPROCESSABLE_ENTITY, "day-not-forecastable"),
+    (DayLearned, HTTPStatus.UNPROCESSABLE_ENTITY, "day-learned"),
     (IdempotencyMismatch, HTTPStatus.UNPROCESSABLE_ENTITY, "idempotency-mismatch"),
     (AnswerInFlight, HTTPStatus.CONFLICT, "idempotency-in-flight"),
     (WeatherImpossible, HTTPStatus.UNPROCESSABLE_ENTITY, "weather-impossible"),

@@ -16,11 +16,11 @@ def log_to_stderr(level: int = logging.INFO, stream: TextIO | None = None) -> No
 
     A line: `at` (UTC), `level`, `logger`, `event`, and the fields given with it; an exception stands in `traceback`.
     """
-    stream = sys.stderr if stream is None else stream
     structlog.configure(
         processors=[*_shared(), structlog.processors.JSONRenderer(serializer=_line)],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.WriteLoggerFactory(file=stream),
+        # Asked for each line: what stderr is may change, and what it was be closed.
+        logger_factory=lambda *_: structlog.WriteLogger(sys.stderr if stream is None else stream),
         cache_logger_on_first_use=False,
     )
     handler = logging.StreamHandler(stream)

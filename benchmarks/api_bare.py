@@ -1,7 +1,8 @@
 """The yardstick of the guarded service: the same forecast on a plain FastAPI route, `python -m benchmarks.api_bare`.
 
 No token, no limit, no audit, no query guard, no disguise; the same order, the same cached day, the same writing of the
-answer, the same web server. Of the station that the settings name. Prints one line, `listening`, as `gridward serve` does.
+answer, the same web server. A second route does what a service without prepared days does: its inputs ready, it asks the
+model anew for each answer. Of the station that the settings name. Prints one line, `listening`, as `gridward serve` does.
 """
 
 from __future__ import annotations
@@ -16,9 +17,10 @@ from fastapi.concurrency import run_in_threadpool
 from api.console import open_serving
 from api.forecast_answers import forecast_body
 from api.schemas.forecasts import ForecastOrder
+from forecasting.ensemble import EnsembleForecaster
 from pipeline.serving import Serving
 
-PATH = "/bare"
+PATH, EVALUATED = "/bare", "/evaluated"
 
 
 def bare_app(serving: Serving) -> FastAPI:
@@ -31,6 +33,15 @@ def bare_app(serving: Serving) -> FastAPI:
         if prepared is None:
             prepared = await run_in_threadpool(serving.prepare, order.day)
         return Response(forecast_body(prepared, order.quantiles, prepared.says.quantiles_mw), media_type="application/json")
+
+    @app.post(EVALUATED)
+    def evaluated(order: ForecastOrder) -> Response:
+        prepared = serving.prepare(order.day)
+        forecaster = prepared.model.forecaster
+        if not isinstance(forecaster, EnsembleForecaster):
+            raise TypeError("this yardstick is for the ensemble")
+        _, says = forecaster.predict_with_members(prepared.known, order.day)
+        return Response(forecast_body(prepared, order.quantiles, says.quantiles_mw), media_type="application/json")
 
     return app
 

@@ -91,7 +91,8 @@ class Samples:
         if kind == "boolean":
             return chance.random() < 0.5
         if schema.get("format") in ("date", "date-time"):
-            day = f"2023-{chance.randint(1, 6):02d}-{chance.randint(1, 28):02d}"
+            # Of the small station: learned from, open to be asked for, and not there yet.
+            day = f"2023-{chance.randint(4, 6):02d}-{chance.randint(1, 28):02d}"
             return day if schema["format"] == "date" else f"{day}T00:00:00Z"
         return None if kind == "null" else chance.choice(("multi-source", "test", "x", "a reason"))
 

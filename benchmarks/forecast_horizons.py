@@ -51,7 +51,7 @@ def weeks_ahead(make: Maker, dataset: EmbeddedDataset, year: int, every: int) ->
         learned = with_archive(dataset) if make().needs_weather else realised(dataset)
         history = learned[(learned.index < gate) & (learned.index >= gate - LONGEST_TRAINING)]
         contract = WeatherContract(WeatherPolicy(TOLD_BY), Profiles({}), {})
-        model = OpenedModel("bench", "bench", make().fit(history, utility), contract)  # type: ignore[arg-type]
+        model = OpenedModel("bench", "bench", make().fit(history, utility), contract, history.index[-1])  # type: ignore[arg-type]
         for first in days[::every]:
             answers += list(_week(model, dataset, first))
     return pd.concat(answers)

@@ -5,8 +5,9 @@ Whoever forecasts demand for a living asks about the coming day, over and over, 
     planner    each morning the week's forecasts again, then a few scenarios of the coming day
     trader     the coming day's forecast at every gate and whenever weather news comes; scenarios when it matters
     scenarist  the heavy what-if user: fans of ± 1 … 3 °C on the coming day, sea breezes and late changes drawn by hand, each
-               refined a few times; twice a week a past day (last summer's heat) is taken apart in the same way
-    backtester a year of past forecasts in one sitting, once; some weeks of it again
+               refined a few times; twice a week a past day (the last hot one) is taken apart in the same way
+    backtester each Monday, and now and then between, all forecasts since the model in service was trained: what lies
+               before is no forecast, and comes from backtests (`POST /v1/backtests`), which nobody asks here
     dashboard  a screen that asks the same every few minutes
 
 Scenarios start from the forecast temperature and change it in whole or half degrees over hours, as the tools for it do (a
@@ -23,7 +24,7 @@ from datetime import UTC, date, datetime, time, timedelta
 import numpy as np
 
 from api.query_gate import AskedForecast, AskedWhatIf
-from data.schema import Array
+from data.schema import Array, days_between
 
 DAYS = 30
 QUESTIONS = 10_000
@@ -75,6 +76,18 @@ def moment(day: date, hour: float) -> float:
     return datetime.combine(day, time(), UTC).timestamp() + 3600 * hour
 
 
+def learned_until(today: date) -> date:
+    """The last day whose demand was wholly known when the model that serves `today` was trained: the house trains as of the
+    gate closure of each month's first day, on the morning before.
+    """
+    return today.replace(day=1) - timedelta(days=2)
+
+
+def since_training(today: date) -> list[date]:
+    """The days up to `today` that the model which serves then did not learn from."""
+    return days_between(learned_until(today) + timedelta(days=1), today)
+
+
 def _month(
     kind: str, subject: str, first: date, temperature_c: dict[date, Array], random: np.random.Generator
 ) -> Iterator[Asking]:
@@ -83,24 +96,22 @@ def _month(
         if today.weekday() >= 5 and kind != "trader":
             continue
         hour = 7 + 2 * random.random()
-        for asked in _today(kind, today, ahead, temperature_c, random):
+        for asked in _today(kind, today, temperature_c, random):
             hour += float(random.exponential(0.03))
             yield Asking(moment(today, hour), subject, asked, today)
 
 
 def _today(
-    kind: str, today: date, ahead: int, temperature_c: dict[date, Array], random: np.random.Generator
+    kind: str, today: date, temperature_c: dict[date, Array], random: np.random.Generator
 ) -> Iterator[AskedForecast | AskedWhatIf]:
     tomorrow = today + timedelta(days=1)
     if kind == "backtester":
-        if (ahead < 5 and today.weekday() == 0) or ahead == 0:
-            yield from (AskedForecast(today - timedelta(days=ago)) for ago in range(2, 367))
-        elif random.random() < 0.2:
-            yield from (AskedForecast(today - timedelta(days=ago)) for ago in range(2, 30))
+        if today.weekday() == 0 or random.random() < 0.2:
+            yield from (AskedForecast(day) for day in since_training(today))
         return
     yield AskedForecast(tomorrow, explained=True)
     if kind == "planner":
-        yield from (AskedForecast(today - timedelta(days=ago)) for ago in range(6))
+        yield from (AskedForecast(day) for day in since_training(today)[-6:])
         yield from _what_ifs(tomorrow, temperature_c, random, 2)
     elif kind == "trader":
         yield from [AskedForecast(tomorrow, quantiles=int(random.integers(3, 10)))] * int(random.integers(8, 25))
@@ -109,8 +120,8 @@ def _today(
     else:
         yield from _what_ifs(tomorrow, temperature_c, random, int(random.integers(10, 22)))
         if today.weekday() in (1, 3):
-            past = today - timedelta(days=int(random.integers(20, 400)))
-            yield from _what_ifs(past, temperature_c, random, 3)
+            past = since_training(today)
+            yield from _what_ifs(past[int(random.integers(len(past)))], temperature_c, random, 3)
 
 
 def _what_ifs(

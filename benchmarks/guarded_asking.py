@@ -1,4 +1,8 @@
-"""The real query guard on a clock of its own: what it lets through of a month, or of a year, of questions within seconds."""
+"""The guarded world on a clock of its own: what it lets through of a month, or of a year, of questions within seconds.
+
+Before the real query guard hears of it, a question about a day that the model in service learned from is refused
+(`pipeline.learned_days`).
+"""
 
 from __future__ import annotations
 
@@ -8,12 +12,17 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from api.query_gate import question_of
-from benchmarks.genuine_mix import Asking
+from benchmarks.genuine_mix import Asking, learned_until
 from security.memory_state import MemoryState
 from security.query_budget import Limits
 from security.query_guard import LIMITS, Level, QueryGuard, Verdict
 
 SECRET = b"the secret of a benchmark's guard"[:32]
+
+
+def is_forecast(asking: Asking) -> bool:
+    """Whether what is asked is a forecast at all: about a day that the model in service did not learn from."""
+    return asking.asked.day > learned_until(asking.today)
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,6 +4,7 @@ The thief's model is held against the real one on scenarios of days that nobody 
 after the theft began, as far as it lies after the last question. Bar: with the guard at least twice the error of the best
 strategy with as many questions without, or all its accounts blocked before 2,000 questions. Genuine callers: `genuine_mix`,
 of seeds that no threshold was chosen on; none is slowed, none answered further than 0.3 % from what the model says.
+With the guard, days that the model in service learned from are not answered at all (`guarded_asking`).
 Watermark: how surely what was learned from stolen answers is recognised, and how often a model is accused that was not
 learned from this caller's.
 """
@@ -21,7 +22,7 @@ import numpy as np
 
 from api.query_gate import AskedWhatIf
 from benchmarks.genuine_mix import Asking, genuine_mix, scenarios
-from benchmarks.guarded_asking import SECRET, Heard, SimulatedGuard
+from benchmarks.guarded_asking import SECRET, Heard, SimulatedGuard, is_forecast
 from benchmarks.theft_oracle import HELD_OUT, YEAR, Oracle
 from benchmarks.thief_questions import STRATEGIES
 from data.schema import Array
@@ -37,6 +38,7 @@ BLOCKED_BEFORE = 2_000
 BAR_RATIO = 2.0
 TEST_SCENARIOS = 8
 FEWEST_LEFT = 5 * TEST_SCENARIOS
+FEWEST_LEARNED = 20
 MOST_COARSENED = 0.003
 # Thresholds were chosen on seeds below this.
 MIX_SEEDS_FROM = 2_000
@@ -46,8 +48,9 @@ _MEDIAN = QUANTILE_COLUMNS.index(MEDIAN)
 
 @dataclass(frozen=True)
 class Theft:
-    """One strategy with so many questions. error, guarded_error: of the thief's model [%]; answered: with the guard;
-    blocked_at: the question at which the last account was blocked, None while one is not.
+    """One strategy with so many questions. error, guarded_error: of the thief's model [%], infinite with too few answers to
+    learn from; answered: with the guard; blocked_at: the question at which the last account was blocked, of those that were
+    about a forecast, None while one is not.
     """
 
     strategy: str
@@ -127,8 +130,12 @@ def thefts(oracle: Oracle, strategy: str, queries: Sequence[int], test: tuple[Kn
     asked = list(islice(STRATEGIES[strategy](oracle.temperature_c, random), max(queries)))
     says = says_of(oracle, asked)
     known = known_of(oracle, [one.asked.day for one in asked], np.stack([path_of(oracle, one) for one in asked]))
-    heard = SimulatedGuard().hear(asked)
-    answers, guarded = medians(says), answers_of(heard, says)
+    forecasts = [row for row, one in enumerate(asked) if is_forecast(one)]
+    heard = SimulatedGuard().hear([asked[row] for row in forecasts])
+    answers = medians(says)
+    guarded = answers.copy()
+    if heard:
+        guarded[forecasts] = answers_of(heard, [says[row] for row in forecasts])
     errors: dict[tuple[int, int], float] = {}
     found = []
     for count in sorted({min(number, len(asked)) for number in queries}):
@@ -136,30 +143,40 @@ def thefts(oracle: Oracle, strategy: str, queries: Sequence[int], test: tuple[Kn
         if len(later) < FEWEST_LEFT:
             continue
         left = (test[0].rows(later), test[1][later])
-        let_through = np.array([row for row in range(count) if heard[row].verdict.level < Level.BLOCKED])
+        in_time = [(row, one) for row, one in zip(forecasts, heard, strict=True) if row < count]
+        let_through = np.array([row for row, one in in_time if one.verdict.level < Level.BLOCKED], dtype=np.int64)
         error = stolen_error(known.rows(np.arange(count)), answers[:count], left, seed)
         if (len(let_through), len(later)) not in errors:
             errors[len(let_through), len(later)] = stolen_error(known.rows(let_through), guarded[let_through], left, seed)
         found.append(
-            Theft(strategy, count, error, errors[len(let_through), len(later)], len(let_through), blocked_at(heard[:count]))
+            Theft(
+                strategy,
+                count,
+                error,
+                errors[len(let_through), len(later)],
+                len(let_through),
+                blocked_at([one for _, one in in_time]),
+            )
         )
     return found
 
 
 def stolen_error(known: Known, answers_mw: Array, test: tuple[Known, Array], seed: int) -> float:
-    """The error of a model learned from these answers [%]."""
+    """The error of a model learned from these answers [%]; infinite when they are too few to learn from."""
+    if len(answers_mw) < FEWEST_LEARNED:
+        return np.inf
     return mape_percent(Surrogate(seed).fit(known, answers_mw).predict(test[0]), test[1])
 
 
 def blocked_at(heard: Sequence[Heard]) -> int | None:
-    """After how many questions the last account was blocked; None while one is not."""
+    """After how many questions the last account was blocked; None while one is not, or nobody was heard."""
     first: dict[str, int | None] = {}
     for number, one in enumerate(heard, start=1):
         subject = one.asking.subject
         if first.get(subject) is None:
             first[subject] = number if one.verdict.level is Level.BLOCKED else None
     numbers = list(first.values())
-    return None if None in numbers else max(number for number in numbers if number is not None)
+    return None if not numbers or None in numbers else max(number for number in numbers if number is not None)
 
 
 def genuine_rows(oracle: Oracle, mixes: int) -> list[str]:
@@ -205,7 +222,7 @@ def watermark_rows(oracle: Oracle, queries: Sequence[int], seed: int) -> list[st
         "|---|---|---|---|",
     ]
     random = np.random.default_rng(seed)
-    asked = list(islice(STRATEGIES["jittered"](oracle.temperature_c, random), max(queries)))
+    asked = list(islice(STRATEGIES["present"](oracle.temperature_c, random), max(queries)))
     says = says_of(oracle, asked)
     days = [one.asked.day for one in asked]
     known = known_of(oracle, days, np.stack([path_of(oracle, one) for one in asked]))

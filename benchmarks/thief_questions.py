@@ -1,4 +1,4 @@
-"""What the thief asks: eleven ways to spend twenty thousand questions, from crude to patient.
+"""What the thief asks: twelve ways to spend twenty thousand questions, from crude to patient.
 
     random      archive days under temperatures drawn from the archive's own variety (principal components)
     jittered    archive days under their own temperatures, smoothly disturbed
@@ -10,9 +10,11 @@
     sybil       `jittered` over five accounts at a person's pace
     present     the coming day alone, with scenarios as a heavy user draws them, sixty a day
     presents    `present` over five accounts, each with scenarios of its own
+    month       all days since the model in service was trained, under scenarios as people draw them, sixty a day
     unsuspected `present` at thirty-five a day, the pace of the heaviest genuine caller: no guard can tell it from one
 
-Held-out days are never asked for. Times are those of the thief's clock, `BEGINS` at seven.
+Archive days are those that the model learned from. Held-out days are never asked for. Times are those of the thief's clock,
+`BEGINS` at seven.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ from itertools import count, cycle
 import numpy as np
 
 from api.query_gate import AskedForecast, AskedWhatIf
-from benchmarks.genuine_mix import SLOTS, Asking, moment, scenarios
+from benchmarks.genuine_mix import SLOTS, Asking, moment, scenarios, since_training
 from benchmarks.theft_oracle import ARCHIVE_BEGINS, BEGINS, HELD_OUT
 from data.schema import Array, days_between
 
@@ -124,6 +126,21 @@ def presents(temperature_c: Temperatures, random: np.random.Generator) -> Questi
     return _presents(temperature_c, random, ACCOUNTS, A_DAY)
 
 
+def month(temperature_c: Temperatures, random: np.random.Generator) -> Questions:
+    """See the module."""
+    for ahead in count():
+        today = BEGINS + timedelta(days=ahead)
+        tomorrow = today + timedelta(days=1)
+        if tomorrow not in temperature_c:
+            return
+        days = [day for day in (*since_training(today), tomorrow) if day not in HELD_OUT]
+        for number in range(A_DAY):
+            day = days[int(random.integers(len(days)))]
+            drawn = [temperature_c[day], *scenarios(temperature_c[day], random, 1)]
+            path = drawn[int(random.integers(len(drawn)))]
+            yield _asking(moment(today, 7 + number / 6), "thief", day, path, temperature_c, today)
+
+
 def unsuspected(temperature_c: Temperatures, random: np.random.Generator) -> Questions:
     """See the module."""
     return _presents(temperature_c, random, 1, UNSUSPECTED_A_DAY)
@@ -140,6 +157,7 @@ STRATEGIES: dict[str, Callable[[Temperatures, np.random.Generator], Questions]] 
     "sybil": sybil,
     "present": present,
     "presents": presents,
+    "month": month,
     "unsuspected": unsuspected,
 }
 

@@ -28,6 +28,18 @@ class DayNotForecastable(PipelineError):
         )
 
 
+class DayLearned(PipelineError):
+    """A day up to which the model that answers learned: `day`, `model_id`, `learned_until`, the last day it learned from."""
+
+    def __init__(self, day: str, model_id: str, learned_until: str) -> None:
+        self.day, self.model_id, self.learned_until = day, model_id, learned_until
+        super().__init__(
+            f"the model in service learned from the days up to {learned_until}: what it says of them is no forecast",
+            where=f"day {day}, model {model_id}",
+            mend="POST /v1/backtests forecasts past days as they would have been",
+        )
+
+
 class DatabaseOutdated(PipelineError):
     """The database was made by an older Gridward: `table` lacks `columns`."""
 

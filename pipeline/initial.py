@@ -66,13 +66,16 @@ def build_station(
         set_utility(station, utility)
         take_demand(station, demand)
         take_weather(station, weather)
-        return _publish_first(station, load_readings(station), policy, seed)
+        readings = load_readings(station)
+        return _publish_first(station, readings, _end_of(readings), policy, seed)
 
 
 def build_embedded_station(
     station: Station, seed: int, policy: WeatherPolicy, progress: Progress = lambda _stage, _share: None
 ) -> tuple[ModelRecord, ModelRecord | None]:
-    """The embedded data set behind simulated meters and five simulated, signing providers; then as `build_station`."""
+    """The embedded data set behind simulated meters and five simulated, signing providers; then as `build_station`, but as
+    of the gate closure of its last month: no model learned from that month, so that its days can be asked for.
+    """
     require_fresh(station)
     dataset = load_victoria()
     utility = replace(dataset.utility, demand_delay=PROMPT)
@@ -86,7 +89,8 @@ def build_embedded_station(
         deliveries = simulate_reports(dataset.temperature_c, dataset.utility, simulate_providers(seed), seed)
         take_reports(station, deliver(deliveries, signers))
         progress("training", 0.5)
-        published = _publish_first(station, load_readings(station), policy, seed)
+        taken = load_readings(station)
+        published = _publish_first(station, taken, _last_month_closes(taken), policy, seed)
     progress("done", 1.0)
     return published
 
@@ -106,16 +110,25 @@ def _all_or_nothing(station: Station) -> Iterator[None]:
 
 
 def _publish_first(
-    station: Station, readings: Readings, policy: WeatherPolicy, seed: int
+    station: Station, readings: Readings, as_of: pd.Timestamp, policy: WeatherPolicy, seed: int
 ) -> tuple[ModelRecord, ModelRecord | None]:
-    as_of = pd.Timestamp(readings.demand.index[-1]) + readings.utility.step
-    keep_watch(station, readings, as_of)
+    keep_watch(station, readings, _end_of(readings))
     order = TrainingOrder(policy=policy, as_of=as_of, at=datetime.now(UTC), by="first training", seed=seed)
     main = train(station, readings, order)
     try:
         return main, train_fallback(station, readings, order)
     except TooLittleHistory:
         return main, None
+
+
+def _end_of(readings: Readings) -> pd.Timestamp:
+    return pd.Timestamp(readings.demand.index[-1]) + readings.utility.step
+
+
+def _last_month_closes(readings: Readings) -> pd.Timestamp:
+    """Gate closure of the first local day of the month in which demand ends."""
+    last = readings.demand.index[-1].tz_convert(readings.utility.zone).date()
+    return readings.utility.gate_closure_of(last.replace(day=1))
 
 
 def register_providers(station: Station, keys: Path, at: datetime) -> dict[str, Signer]:

@@ -16,6 +16,7 @@ import pandas as pd
 from data.schema import Array
 from forecasting.forecaster import FORECAST_MW, MEDIAN
 from forecasting.member_says import MemberSays
+from pipeline.errors import DayLearned
 from pipeline.ingest import Readings
 from pipeline.predict import DayForecast
 from pipeline.publish import OpenedModel
@@ -28,7 +29,7 @@ DayAsked = tuple[date, int]
 @dataclass(frozen=True, eq=False)
 class PreparedDay:
     """What a day's answers are drawn from. known: as the model was asked with (forecasting.forecaster); model: that
-    answered, the fallback where no trusted weather was left.
+    answered, the fallback where no trusted weather was left; learned_until: the last local day that this one learned from.
     """
 
     forecast: DayForecast
@@ -36,6 +37,17 @@ class PreparedDay:
     known: pd.DataFrame
     model: OpenedModel
     readings: Readings
+    learned_until: date
+
+    @property
+    def learned(self) -> bool:
+        """Whether the model that answered learned from this day (pipeline.learned_days)."""
+        return self.forecast.day <= self.learned_until
+
+    def require_unlearned(self) -> None:
+        """Raise DayLearned for a day that the model which answered learned from."""
+        if self.learned:
+            raise DayLearned(str(self.forecast.day), self.model.model_id, str(self.learned_until))
 
     @cached_property
     def beside_median_mw(self) -> Array:

@@ -58,12 +58,15 @@ _TRIED_KEPT = 256
 
 @dataclass(frozen=True)
 class OpenedModel:
-    """A verified bundle, parsed. golden: what it was asked at publication, and answered; None for one never published."""
+    """A verified bundle, parsed. as_of: nothing known later went into it; golden: what it was asked at publication, and
+    answered, None for one never published.
+    """
 
     model_id: str
     snapshot_id: str
     forecaster: Restorable
     contract: WeatherContract
+    as_of: pd.Timestamp
     golden: GoldenCase | None = None
 
 
@@ -115,6 +118,7 @@ def open_bundle(bundle: SealedBundle) -> OpenedModel:
         snapshot_id=bundle.manifest.predicate["snapshot"],
         forecaster=restore(bundle.files),
         contract=WeatherContract.from_json(bundle.manifest.predicate["weather"]),
+        as_of=pd.Timestamp(bundle.manifest.predicate["as_of"]),
         golden=golden_case(bundle.files[GOLDEN_JSON]),
     )
 

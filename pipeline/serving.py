@@ -21,9 +21,10 @@ from datetime import UTC, date, datetime, timedelta
 from data.weather_fusion import Exclusion
 from pipeline import registry
 from pipeline.database import reading, transaction
-from pipeline.errors import NoActiveModel
+from pipeline.errors import DayLearned, NoActiveModel
 from pipeline.incidents import raise_incident
 from pipeline.ingest import Readings, load_readings
+from pipeline.learned_days import learned_until
 from pipeline.plain_words import without_folders
 from pipeline.predict import DayForecast, draw, explain, record
 from pipeline.prepared_day import PreparedDay, PreparedDays
@@ -53,12 +54,13 @@ def wall_clock() -> datetime:
 
 @dataclass(frozen=True)
 class _Answering:
-    """What answers now. in_service: what the database said when it was opened."""
+    """What answers now. in_service: what the database said when it was opened; learned: by model, until which day."""
 
     model: OpenedModel
     fallback: OpenedModel | None
     readings: Readings
     in_service: InService
+    learned: Mapping[str, date]
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,6 +102,16 @@ class Serving:
         """The main model that answers now; not always the newest release, see `reload`."""
         return self._now.answering.model.model_id
 
+    def require_unlearned(self, day: date) -> None:
+        """Raise DayLearned for a local day that every model in service learned from, whichever would answer; microseconds.
+
+        Where one did not, the day's own `PreparedDay.require_unlearned` decides.
+        """
+        answering = self._now.answering
+        if day <= min(answering.learned.values()):
+            model_id = answering.model.model_id
+            raise DayLearned(str(day), model_id, str(answering.learned[model_id]))
+
     def forecast(self, day: date, requested_by: str, *, explained: bool = False) -> DayForecast:
         """Forecast a local day, and enter it in the ledger and the audit log: for who asks without the service.
 
@@ -107,6 +119,8 @@ class Serving:
         """
         prepared = self.prepare(day, by=requested_by)
         made = prepared.forecast
+        if prepared.learned:
+            record(self.station, prepared.readings.utility, [made], requested_by)
         details = {"day": str(day), "model": made.model_id, "weather": made.weather, "gate": made.gate_closure.isoformat()}
         at = self.clock()
         note(self.station, actor=requested_by, action="forecast.served", subject=made.forecast_id, details=details, at=at)
@@ -117,7 +131,8 @@ class Serving:
         return self._now.days.find((day, days_ahead)) if self._watch.holds() else None
 
     def prepare(self, day: date, days_ahead: int = 1, *, by: str = SERVICE) -> PreparedDay:
-        """The forecast of a local day, made and entered in the ledger if it is not ready; it waits for both.
+        """The forecast of a local day, made and entered in the ledger if it is not ready; it waits for both. What is said of
+        a day that was learned from is no forecast and is not entered.
 
         days_ahead: 1 to 7; the day is forecast from what was known at the gate closure of the day that many less one before
         it. by: who is entered as having asked first. Raises DayNotForecastable, NoTrustedWeather, UnavailableError.
@@ -216,13 +231,16 @@ class Serving:
             raise NoActiveModel
         with reading(self.station.engine) as session:
             in_service = read_in_service(session)
-        model, fallback = open_released(self.station, released["main"]), released.get("fallback")
+        model = open_released(self.station, released["main"])
+        fallback = open_released(self.station, released["fallback"]) if "fallback" in released else None
+        readings = load_readings(self.station)
         return _Answering(
             model=model,
-            fallback=None if fallback is None else open_released(self.station, fallback),
-            readings=load_readings(self.station),
+            fallback=fallback,
+            readings=readings,
             # One that was released since the releases were read is still to be followed.
             in_service=replace(in_service, main=model.model_id),
+            learned={one.model_id: learned_until(readings, one.as_of) for one in (model, fallback) if one is not None},
         )
 
     def _made(self, now: _Now, day: date, days_ahead: int, by: str) -> PreparedDay:
@@ -235,9 +253,11 @@ class Serving:
             answering, at = now.answering, now.answering.readings
             # One that was found to lie after this day's gate closure is refused for it too: what is known now counts.
             drawn = draw(at, answering.model, answering.fallback, now.excluded, day, first=first, before=before)
-            if days_ahead > 0:
+            until = answering.learned[drawn.model.model_id]
+            made = PreparedDay(drawn.forecast, drawn.says, drawn.known, drawn.model, at, until)
+            if days_ahead > 0 and not made.learned:
                 record(self.station, at.utility, [drawn.forecast], by)
-            return PreparedDay(drawn.forecast, drawn.says, drawn.known, drawn.model, at)
+            return made
 
         return now.days.found_or((day, days_ahead), make)
 

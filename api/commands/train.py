@@ -27,6 +27,8 @@ _DEMO_OPERATORS = (
     " take their place"
 )
 
+_KEPT_OUT = "the last month of the embedded data was kept out of training: the service can be asked for its days"
+
 
 def train(
     demand: DemandOption = None,
@@ -51,6 +53,7 @@ def train(
             refuse_stray_options(weather or [], timezone)
             station = open_own_station()
             published = build_embedded_station(station, seed, policy, report)
+            notes = (_KEPT_OUT,)
         elif not weather:
             raise typer.BadParameter("--demand needs at least one --weather NAME=FILE")
         else:

@@ -42,16 +42,16 @@ router = guarded_router("forecasts")
 
 EXAMPLE = {
     "forecast_id": "f-2b0f6a51c3d94e87",
-    "day": "2014-11-20",
+    "day": "2014-12-20",
     "model_id": "m-5f1c0e7a9b3d2468",
     "snapshot_id": "s-0a1b2c3d4e5f6071",
     "weather": "multi-source",
     "sources": ["aurora", "boreas", "cirrus"],
-    "gate_closure": "2014-11-18T22:00:00Z",
+    "gate_closure": "2014-12-18T22:00:00Z",
     "unit": "MW",
     "days": [
         {
-            "day": "2014-11-20",
+            "day": "2014-12-20",
             "days_ahead": 1,
             "forecast_id": "f-2b0f6a51c3d94e87",
             "model_id": "m-5f1c0e7a9b3d2468",
@@ -63,7 +63,7 @@ EXAMPLE = {
     ],
     "intervals": [
         {
-            "timestamp": "2014-11-19T13:00:00Z",
+            "timestamp": "2014-12-19T13:00:00Z",
             "forecast_mw": 4310.0,
             "quantiles": {"0.1": 4205.0, "0.5": 4310.0, "0.9": 4425.0},
             "certified": None,
@@ -121,15 +121,19 @@ def read_trace(
 
 
 async def _answer(request: Request, day: date, question: ForecastQuestion) -> tuple[bytes, Format]:
-    """The answer's bytes and what they are. A format that we do not have is refused before anything is charged."""
+    """The answer's bytes and what they are. A format that we do not have, and a day that is no forecast, are refused
+    before anything is charged.
+    """
     wanted = format_asked(request)
     house, caller = house_of(request), caller_of(request)
+    house.serving.require_unlearned(day)
     asked = AskedForecast(day, question.days, len(question.quantiles), question.explain)
     verdict = await ask(house, request, caller, asked)
     serving = house.serving
     prepared = serving.prepared_together(day, question.days)
     if prepared is None:
         prepared = await run_in_threadpool(serving.prepare_together, day, question.days, by=caller.subject)
+    prepared[0].require_unlearned()
     if question.explain or question.trust or wanted is not Format.JSON:
         body = await run_in_threadpool(_written, house, caller, verdict, prepared, question, wanted)
     else:

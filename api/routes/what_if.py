@@ -24,9 +24,11 @@ async def ask_what_if(order: WhatIfOrder, house: HouseHere, caller: Caller, requ
 
     Temperatures that no day has are refused with the reasons; unusual ones are answered with a wider interval.
     """
+    house.serving.require_unlearned(order.day)
     prepared = house.serving.prepared(order.day)
     if prepared is None:
         prepared = await run_in_threadpool(house.serving.prepare, order.day, by=caller.subject)
+    prepared.require_unlearned()
     told_c = None if order.temperatures_c is None else np.array(order.temperatures_c, dtype=np.float64)
     considered: Considered = await run_in_threadpool(house.what_ifs.consider, prepared, told_c, order.shift_c or 0.0)
     judgement = considered.judgement

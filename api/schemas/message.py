@@ -14,7 +14,7 @@ ONE_LINE = r"^[^\x00-\x1f\x7f]*$"
 # What our own ids and names of things are made of.
 PLAIN_ID = r"^[A-Za-z0-9._-]+$"
 
-Day = Annotated[date, Field(ge=date(1980, 1, 1), lt=date(2100, 1, 1), description="local date", examples=["2014-11-20"])]
+Day = Annotated[date, Field(ge=date(1980, 1, 1), lt=date(2100, 1, 1), description="local date", examples=["2014-12-20"])]
 
 Reason = Annotated[str, Field(min_length=1, max_length=500, pattern=ONE_LINE)]
 

@@ -36,7 +36,7 @@ class WhatIfOrder(Message):
         strict=True,
         json_schema_extra={
             "oneOf": [{"required": ["temperatures_c"]}, {"required": ["shift_c"]}],
-            "examples": [{"day": "2014-11-20", "shift_c": 2.0, "quantiles": [0.1, 0.5, 0.9]}],
+            "examples": [{"day": "2014-12-20", "shift_c": 2.0, "quantiles": [0.1, 0.5, 0.9]}],
         },
     )
 

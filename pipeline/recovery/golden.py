@@ -25,8 +25,9 @@ DAYS_BEFORE = 2
 
 def golden_forecasts(readings: Readings, candidate: Candidate, excluded: Mapping[str, Exclusion]) -> Golden:
     """What the fitted model in memory answers for the last days before its training ended and the first after it."""
-    opened = OpenedModel("", candidate.snapshot.snapshot_id, candidate.fitted, candidate.contract)
-    return answers_of(readings, opened, excluded, _days_around(readings, pd.Timestamp(candidate.record.as_of)))
+    as_of = pd.Timestamp(candidate.record.as_of)
+    opened = OpenedModel("", candidate.snapshot.snapshot_id, candidate.fitted, candidate.contract, as_of)
+    return answers_of(readings, opened, excluded, _days_around(readings, as_of))
 
 
 def answers_of(readings: Readings, model: OpenedModel, excluded: Mapping[str, Exclusion], days: Sequence[date]) -> Golden:

@@ -79,7 +79,7 @@ def _recipe(
     past = clean_past(station, readings, replace(order, as_of=as_of), excluded, clean)
     training, _ = learnable(readings, past.demand_mw, past.wide, past.contract, as_of)
     fitted = new_forecaster(station.forecaster, order.seed).fit(training, readings.utility)
-    return OpenedModel("recipe", "", fitted, past.contract)
+    return OpenedModel("recipe", "", fitted, past.contract, as_of)
 
 
 def _in_service(station: Station, readings: Readings, days: Sequence[date], against: str) -> list[OpenedModel]:

@@ -14,6 +14,7 @@ import sys
 import time
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from unittest.mock import patch
 
@@ -116,7 +117,7 @@ def serve(evidence: Evidence, console: Console, log: Path) -> None:
             asked = {"Authorization": f"Bearer {token}"}
             with httpx.Client(base_url=json.loads(line)["address"], timeout=60) as client:
                 answers = [
-                    client.post("/v1/forecasts", json={"day": str(LAST_DAY)}, headers=asked),
+                    client.post("/v1/forecasts", json={"day": str(LAST_DAY + timedelta(days=1))}, headers=asked),
                     client.post("/v1/retrain", json={}, headers=asked),
                     client.post("/v1/forecasts", json={"day": token}, headers=asked),
                     client.get("/v1/models", headers={"Authorization": f"Bearer {token[:-4]}AAAA"}),

@@ -41,7 +41,7 @@ def prepared_from(by_slot: Array, day: date) -> PreparedDay:
     gate = UTILITY.gate_closure_of(day)
     forecast = DayForecast("f-1", day, gate, "m-1", "s-1", "single:=cmd", ("aurora",), frame)
     nothing: object = None
-    return PreparedDay(forecast, MemberSays.alone(frame), nothing, nothing, nothing)  # type: ignore[arg-type]
+    return PreparedDay(forecast, MemberSays.alone(frame), nothing, nothing, nothing, date.min)  # type: ignore[arg-type]
 
 
 STEPS = arrays(np.float64, (48, 9), elements=st.floats(0, 10))

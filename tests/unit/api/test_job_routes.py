@@ -19,6 +19,7 @@ from pipeline.database import transaction
 from pipeline.job_records import JobRecord
 from pipeline.jobs import Jobs
 from pipeline.registry import ModelRecord
+from pipeline.weather_policy import WeatherPolicy
 from tests.unit.api.small_station import LAST_DAY, PROVIDERS, Service
 from tests.unit.pipeline import small_recovery
 
@@ -162,7 +163,7 @@ def test_a_recovery_is_a_job_that_revokes_trains_judges_and_promotes(lied_to: Pa
     service = Service.at(lied_to, tmp_path / "home", forecaster="linear")
     before = service.serving.active_model_id
 
-    job = done(service, "/v1/recoveries", FROM_THE_LIAR)
+    job = done(service, "/v1/recoveries", {**FROM_THE_LIAR, "as_of_day": str(LAST_DAY)})
 
     result = job["result"]
     assert (job["state"], job["problem"]) == ("done", "")
@@ -203,7 +204,8 @@ def test_a_recovery_that_was_cut_off_goes_on_and_trains_nothing_twice(
 
 
 def test_a_recovery_whose_model_does_not_pass_fails_and_becomes_an_incident(service: Service) -> None:
-    # What serves here has seen the days that it is judged by: no honest model comes near it.
+    # What serves then has seen the days that it is judged by: no honest model comes near it.
+    service.serving.retrain(by="olga", policy=WeatherPolicy())
     before = service.serving.active_model_id
 
     job = done(service, "/v1/recoveries", {"provider": "boreas", "reason": "lies", "since": "2023-05-01"})

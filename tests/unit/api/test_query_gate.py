@@ -21,15 +21,16 @@ from tests.unit.api.small_station import LAST_DAY, Service
 
 NEWEST = date(2014, 6, 1)
 BASE = 20 + 5 * np.sin(np.arange(48) / 8)
-TIGHT = Limits(MappingProxyType({NEAR: 1.0, PAST: 2.0, REGION: 5.0, CELL: 1.0}), frozenset({REGION}), 20.0, 20.0, 1e6, 1.0)
+TIGHT = Limits(MappingProxyType({NEAR: 1.0, PAST: 2.0, REGION: 5.0, CELL: 1.0}), frozenset({REGION}), 10.0, 10.0, 1e6, 1.0)
 
 
 @pytest.fixture
 def tight(service: Service, monkeypatch: pytest.MonkeyPatch) -> Service:
-    """A caller may learn ten past days."""
+    """A caller may learn five past days, and all are past."""
     house = service.app.state.house
     guard = QueryGuard(house.state, b"s" * 32, limits=TIGHT)
     service.app.state.house = replace(house, query_guard=guard)
+    monkeypatch.setattr(query_gate, "RECENT_DAYS", 0)
     monkeypatch.setattr(query_gate, "anyio", SimpleNamespace(sleep=waited))
     return service
 
@@ -40,7 +41,7 @@ async def waited(seconds: float) -> None:
 
 
 def ask_past(service: Service, count: int, **asked: str) -> list[int]:
-    days = [LAST_DAY - timedelta(days=20 + number) for number in range(count)]
+    days = [LAST_DAY - timedelta(days=number) for number in range(count)]
     return [
         service.ask("POST", "/v1/forecasts", json={"day": str(day)}, **(asked or {"role": "analyst"})).status_code
         for day in days
@@ -89,9 +90,9 @@ def test_scenarios_too_alike_to_tell_apart_have_one_randomisation_and_are_counte
 
 
 def test_who_asks_for_too_much_is_challenged_then_blocked_by_a_problem_that_says_what_to_do(tight: Service):
-    assert ask_past(tight, 7) == [200] * 7
+    assert ask_past(tight, 3) == [200] * 3
 
-    blocked = ask_past(tight, 12)[-1]
+    blocked = ask_past(tight, 9)[-1]
     answer = tight.ask("POST", "/v1/forecasts", role="analyst", json={"day": str(LAST_DAY)})
 
     assert (blocked, answer.status_code) == (403, 403)
@@ -100,7 +101,7 @@ def test_who_asks_for_too_much_is_challenged_then_blocked_by_a_problem_that_says
 
 
 def test_a_blocked_caller_stands_in_the_list_in_the_incidents_and_in_the_audit_log(tight: Service):
-    ask_past(tight, 12)
+    ask_past(tight, 9)
 
     (standing,) = tight.ask("GET", "/v1/guard", role="auditor").json()["standings"]
     with transaction(tight.station.engine) as session:
@@ -113,7 +114,7 @@ def test_a_blocked_caller_stands_in_the_list_in_the_incidents_and_in_the_audit_l
 
 
 def test_an_administrator_releases_a_caller_and_nobody_else_may(tight: Service):
-    ask_past(tight, 12)
+    ask_past(tight, 9)
     release = "/v1/guard/analyst-1/release"
     reason = {"reason": "agreed"}
 
@@ -122,7 +123,7 @@ def test_an_administrator_releases_a_caller_and_nobody_else_may(tight: Service):
 
     assert refused == [403, 403, 403]
     assert (answer.status_code, answer.json()["released_by"]) == (200, "admin-1")
-    assert ask_past(tight, 5) == [200] * 5
+    assert ask_past(tight, 3) == [200] * 3
 
 
 def test_releasing_somebody_who_was_never_held_back_is_404(service: Service):
@@ -130,7 +131,7 @@ def test_releasing_somebody_who_was_never_held_back_is_404(service: Service):
 
 
 def test_a_block_outlives_the_service(tight: Service):
-    ask_past(tight, 12)
+    ask_past(tight, 9)
 
     again = open_query_guard(tight.station, tight.app.state.house.state)
 

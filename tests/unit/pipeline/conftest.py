@@ -20,7 +20,7 @@ from tests.unit.pipeline import small_incident
 
 @pytest.fixture(scope="session")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three providers, 150 days of 2023, a main model on all of them and a fallback."""
+    """Three providers, 150 days of 2023, a main model on 140 of them and a fallback."""
     home = small_station.build(tmp_path_factory.mktemp("small") / "built")
     station = open_station(small_station.settings_for(home))
     train_fallback(station, load_readings(station), small_station.order())

@@ -31,7 +31,7 @@ REAL_OPERATORS = ("ann", "bob", "cy")
 def sealed_again(station: Station, model: OpenedModel, snapshot: str, role: str = "main") -> str:
     """Publish the bundle and nothing else; answers its id."""
     assert model.golden is not None
-    facts = {"snapshot": snapshot, "weather": model.contract.to_json()}
+    facts = {"snapshot": snapshot, "weather": model.contract.to_json(), "as_of": model.as_of.isoformat()}
     return publish(station, model.forecaster, role, model.golden.known, facts, {"snapshot": SNAPSHOT_DIGEST})
 
 

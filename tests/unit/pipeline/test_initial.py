@@ -105,7 +105,7 @@ def test_the_simulated_providers_keep_their_keys(empty_station: Station, tmp_pat
 def test_the_embedded_data_pass_through_meters_and_signed_reports(
     empty_station: Station, victoria: EmbeddedDataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    months = slice(victoria.demand_mw.index[0], victoria.demand_mw.index[48 * 90])
+    months = slice(victoria.demand_mw.index[0], victoria.demand_mw.index[48 * 110])
     parts = (series[months] for series in (victoria.demand_mw, victoria.demand_watts, victoria.temperature_c))
     few_months = EmbeddedDataset(victoria.utility, *parts)
     monkeypatch.setattr(initial, "load_victoria", lambda: few_months)

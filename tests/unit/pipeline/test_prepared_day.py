@@ -15,7 +15,7 @@ DAY = date(2023, 5, 1)
 
 def a_day() -> PreparedDay:
     nothing: Any = None
-    return PreparedDay(nothing, nothing, nothing, nothing, nothing)
+    return PreparedDay(nothing, nothing, nothing, nothing, nothing, DAY)
 
 
 def test_many_who_ask_for_a_cold_day_at_once_have_it_made_once() -> None:

@@ -17,10 +17,10 @@ from pipeline.station import Station
 from pipeline.trace import deliveries_of, trace_delivery, trace_forecast
 from pipeline.train import train
 from tests.unit.api import small_station
-from tests.unit.api.small_station import DAYS, LAST_DAY, PROVIDERS, START
+from tests.unit.api.small_station import DAYS, LAST_DAY, LEARNED_DAYS, PROVIDERS, START
 
 DIGEST = "cd" * 32
-MESSAGE_DAY = START + pd.Timedelta(days=DAYS - 3)
+MESSAGE_DAY = START + pd.Timedelta(days=LEARNED_DAYS - 3)
 NOW = datetime(2023, 6, 1, tzinfo=UTC)
 
 
