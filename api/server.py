@@ -6,6 +6,7 @@ cannot begin ends the service, since the next could not either.
 
 from __future__ import annotations
 
+import gc
 import logging
 import socket
 import sys
@@ -52,7 +53,11 @@ def run_workers(listener: socket.socket, tls: Tls | None, workers: int) -> None:
 def service_app() -> FastAPI:
     """The service over the station that the settings name."""
     sys.setswitchinterval(_SWITCH_SECONDS)
-    return create_app(open_serving(SERVICE_PATIENCE_SECONDS), open_settings())
+    app = create_app(open_serving(SERVICE_PATIENCE_SECONDS), open_settings())
+    # Readings and models stay: looking through them for garbage would stop all answers for a quarter of a second.
+    gc.collect()
+    gc.freeze()
+    return app
 
 
 def worker_app() -> FastAPI:

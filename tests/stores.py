@@ -6,14 +6,17 @@ GRIDWARD_TEST_REDIS_URL name other servers; of PostgreSQL, the user must be allo
 
 from __future__ import annotations
 
+import contextlib
 import os
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+import pg8000.dbapi
+import pg8000.exceptions
 import pytest
 import redis
-from sqlalchemy import URL, create_engine, make_url, text
+from sqlalchemy import URL, Pool, create_engine, event, make_url, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from benchmarks.private_stores import NoServer, PrivateServer, private_postgresql, private_redis
@@ -50,8 +53,8 @@ def postgresql_database() -> Iterator[URL]:
 
 
 @pytest.fixture
-def postgresql_url(postgresql_database: URL) -> str:
-    """The URL of an empty database."""
+def postgresql_url(postgresql_database: URL) -> Iterator[str]:
+    """The URL of an empty database; what a test leaves open to it is closed, for a forgotten socket fails another test."""
     admin = create_engine(postgresql_database, isolation_level="AUTOCOMMIT")
     others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = :name AND pid != pg_backend_pid()"
     with admin.connect() as connection:
@@ -60,7 +63,19 @@ def postgresql_url(postgresql_database: URL) -> str:
         connection.execute(text("DROP SCHEMA public CASCADE"))
         connection.execute(text("CREATE SCHEMA public"))
     admin.dispose()
-    return postgresql_database.set(drivername="postgresql").render_as_string(hide_password=False)
+    opened: list[pg8000.dbapi.Connection] = []
+
+    def keep(connection: object, _record: object) -> None:
+        if isinstance(connection, pg8000.dbapi.Connection):
+            opened.append(connection)
+
+    event.listen(Pool, "connect", keep)
+    yield postgresql_database.set(drivername="postgresql").render_as_string(hide_password=False)
+    event.remove(Pool, "connect", keep)
+    for connection in opened:
+        # One that was closed says so, in words of its own.
+        with contextlib.suppress(pg8000.exceptions.Error, OSError):
+            connection.close()
 
 
 @pytest.fixture

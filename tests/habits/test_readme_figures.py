@@ -57,7 +57,7 @@ def test_every_ablation_that_is_documented_is_a_command_and_every_command_is_doc
 def test_the_readme_fits_one_screen_of_sections_and_its_links_exist() -> None:
     for target in re.findall(r"\]\(([^)#]+)\)", README):
         assert (ROOT / target).exists(), target
-    assert README.count("\n") < 130
+    assert README.count("\n") < 155
 
 
 def test_every_package_is_installed() -> None:
