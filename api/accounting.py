@@ -5,7 +5,8 @@ log cannot be written, the client hears 503 and not the answer. A stream of even
 
 An entry holds who, which route, digests of question and answer, the status, and what the route adds (`account`): no
 body, no header, no token. Addresses are shortened to their network: /24, for IPv6 /48. Of callers over their budget,
-one refusal a minute is entered: a flood must not fill the log (AML.T0029, AML.T0046).
+and of strangers whom no route answers, one refusal of a kind is entered a minute: a flood must not fill the log (AML.T0029,
+AML.T0046).
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ ACCOUNTED = "/v1/"
 ANSWERED, DENIED, REFUSED = "request.answered", "access.denied", "request.refused"
 UNKNOWN = "unknown"
 _FLOOD_SECONDS = 60
+_UNGUARDED = (HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED, HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
 _LONGEST_SHOWN = 80
 _LOG = structlog.get_logger("gridward.audit")
 
@@ -61,7 +63,7 @@ class Accounting:
     async def _entered(self, scope: Scope, status: int, question: str, answer: str) -> bool:
         state = scope["state"]
         try:
-            if status == HTTPStatus.TOO_MANY_REQUESTS and not await self._first_of_a_flood(scope):
+            if _may_flood(scope, status) and not await self._first_of_a_flood(scope, status):
                 return True
             await self._writer.write(self._act(scope, status, question, answer))
         except UnavailableError as error:
@@ -69,10 +71,10 @@ class Accounting:
             return False
         return True
 
-    async def _first_of_a_flood(self, scope: Scope) -> bool:
+    async def _first_of_a_flood(self, scope: Scope, status: int) -> bool:
         identity = scope["state"].get("identity")
         who = f"subject {identity.subject}" if identity else f"address {network_of(scope)}"
-        [standing] = await self._state.apply(PutIfAbsent(f"flood:{who}", b"1", _FLOOD_SECONDS))
+        [standing] = await self._state.apply(PutIfAbsent(f"flood:{status}:{who}", b"1", _FLOOD_SECONDS))
         return standing is None
 
     def _act(self, scope: Scope, status: int, question: str, answer: str) -> Act:
@@ -145,6 +147,11 @@ def network_of(scope: Scope) -> str:
     except ValueError:
         return UNKNOWN
     return str(ipaddress.ip_network((address, 24 if address.version == 4 else 48), strict=False))
+
+
+def _may_flood(scope: Scope, status: int) -> bool:
+    """Whether no gate bounds how often this can be answered: over the budget, or of nobody's by no route."""
+    return status == HTTPStatus.TOO_MANY_REQUESTS or (scope["state"].get("identity") is None and status in _UNGUARDED)
 
 
 def _asked(scope: Scope) -> bytes:

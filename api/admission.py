@@ -168,8 +168,12 @@ class Admission:
         today = now.date()
         unnoted = [key_id for key_id in used if credentials.keys[key_id].last_used_on < today.isoformat()]
         if unnoted:
-            with transaction(self._station.engine) as session:
-                note_used(session, unnoted, today)
+            try:
+                with transaction(self._station.engine) as session:
+                    note_used(session, unnoted, today)
+            except (UnavailableError, SQLAlchemyError):
+                # What was read stands; the day is noted with the next reading.
+                self._used_keys.update(unnoted)
         return credentials
 
 

@@ -57,15 +57,17 @@ def proof_of_entry(station: Station, seq: int, tree_size: int | None) -> tuple[I
     Raises ValueError for an entry or a size that is not there, and as `newest_signed`.
     """
     head = newest_signed(station)
+    size = _signed_size(head, tree_size)
     with transaction(station.engine) as session:
-        return prove_inclusion(session, seq, head.seq if tree_size is None else tree_size), head
+        return prove_inclusion(session, seq, size), head
 
 
 def proof_of_growth(station: Station, first: int, second: int | None) -> tuple[ConsistencyProof, SignedHead]:
     """That the log of `second` entries, by default the newest signed one, begins with that of `first`. Raises as above."""
     head = newest_signed(station)
+    size = _signed_size(head, second)
     with transaction(station.engine) as session:
-        return prove_consistency(session, first, head.seq if second is None else second), head
+        return prove_consistency(session, first, size), head
 
 
 def export(station: Station, out: Path, after: int, at: datetime) -> VerifiedLog:
@@ -79,6 +81,13 @@ def public_keys(station: Station) -> dict[str, str]:
     active = select(KeyRecord).where(KeyRecord.purpose == "audit", KeyRecord.state == "active")
     with reading(station.engine) as session:
         return {record.key_id: record.public_key_hex for record in session.exec(active)}
+
+
+def _signed_size(head: SignedHead, asked: int | None) -> int:
+    """The size to prove against: nobody vouched for what follows the newest head."""
+    if asked is not None and asked > head.seq:
+        raise ValueError(f"the newest signed log has {head.seq} entries, not {asked}")
+    return head.seq if asked is None else asked
 
 
 def _heads(station: Station) -> list[SignedHead]:

@@ -10,6 +10,9 @@ from typing import Any, TextIO
 import structlog
 from structlog.typing import Processor
 
+# What our own records of other rooms carry beside their words.
+_FIELDS = ("fields", "entries")
+
 
 def log_to_stderr(level: int = logging.INFO, stream: TextIO | None = None) -> None:
     """Send our events and every other logger's records, uvicorn's too, to `stream` (default: stderr) as JSON lines.
@@ -30,7 +33,7 @@ def log_to_stderr(level: int = logging.INFO, stream: TextIO | None = None) -> No
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 structlog.processors.JSONRenderer(serializer=_line),
             ],
-            foreign_pre_chain=[structlog.stdlib.add_logger_name, *_shared()],
+            foreign_pre_chain=[structlog.stdlib.add_logger_name, structlog.stdlib.ExtraAdder(_FIELDS), *_shared()],
         )
     )
     logging.basicConfig(level=level, handlers=[handler], force=True)

@@ -68,6 +68,10 @@ def worker_app() -> FastAPI:
     except GridwardError as error:
         _LOG.error("%s", error)
         sys.exit(STARTUP_FAILURE)
+    except Exception:
+        # Replaced, it would end the same way, without end.
+        _LOG.exception("a worker could not begin")
+        sys.exit(STARTUP_FAILURE)
 
 
 def _config(app: FastAPI | str, tls: Tls | None, workers: int) -> uvicorn.Config:

@@ -37,7 +37,7 @@ def enter_person(session: Session, proposal: str, by: Identity, key_id: str, at:
 
     Raises NotTwoPeople for a program, a person who signed with another key, and a key that signed for another person.
     """
-    if by.is_service:
+    if by.is_service or by.key_id:
         raise NotTwoPeople(by.subject, "a program does not approve a model")
     person = person_of(by)
     for key, signed_for in people_by_key(session, proposal).items():

@@ -31,6 +31,8 @@ WRITE_LOCK = 0x6772_6964_7761_7264  # "gridward"
 _READS_ONLY = "gridward_reads_only"
 _CONNECTIONS, _MORE_WHEN_BUSY, _RECYCLE_SECONDS = 8, 8, 600
 _WAIT_FOR_CONNECTION = 0.3
+# More than the service has threads: a file does not mind how many look at it.
+_SQLITE_POOL = {"pool_size": 8, "max_overflow": 40, "pool_timeout": _WAIT_FOR_CONNECTION}
 _IDLE_SECONDS = 60
 
 
@@ -58,7 +60,7 @@ def connect(url: str, home: Path, patience_seconds: float = PATIENCE_SECONDS) ->
         made = make_url(url or f"sqlite:///{home / DATABASE}")
         if made.get_backend_name() == "postgresql":
             return _postgresql(made, patience_seconds)
-        engine = create_engine(made)
+        engine = create_engine(made, **(_SQLITE_POOL if made.database else {}))
     except (ArgumentError, NoSuchModuleError):
         raise PipelineError(
             "it is no URL of a database that is known here", where="GRIDWARD_DATABASE_URL", mend="see docs/settings.md"

@@ -13,7 +13,7 @@ from sqlmodel import Field, Session, SQLModel, col, select
 
 from pipeline.incidents import raise_incident
 from security.keyring import UtcDateTime
-from security.query_guard import Level, Standing
+from security.query_guard import BLOCKED_SECONDS, Level, Standing
 
 ALERT_FROM = Level.CHALLENGE
 INCIDENT = "query-guard"
@@ -37,6 +37,10 @@ class GuardStanding(SQLModel, table=True):
 def enter_standing(session: Session, subject: str, role: str, standing: Standing, at: datetime) -> None:
     """Enter a caller's new standing; from `ALERT_FROM` on with an incident. at: the station's present moment."""
     row = session.get(GuardStanding, subject) or GuardStanding(subject=subject, role=role, level="", why="", since=at)
+    blocked = row.level == Level.BLOCKED.name.lower() and row.released_at is None
+    if blocked and standing.level < Level.BLOCKED and standing.since < row.since.timestamp() + BLOCKED_SECONDS:
+        # Two questions at once: the one that was judged before the block is written after it.
+        return
     row.role, row.level, row.why = role, standing.level.name.lower(), standing.why
     row.since = datetime.fromtimestamp(standing.since, UTC)
     row.released_at, row.released_by, row.reason = None, "", ""

@@ -29,7 +29,7 @@ from pipeline.job_records import CANCELLED, DONE, FAILED, MOST_ATTEMPTS, OVER, Q
 from pipeline.keyset import Position
 from pipeline.plain_words import without_folders
 from pipeline.serving import Clock, Serving, wall_clock
-from security.errors import GridwardError
+from security.errors import GridwardError, UnavailableError
 
 FOLDER = "jobs"
 MOST_QUEUED = 5
@@ -38,6 +38,7 @@ BEAT_SECONDS = 3.0
 POLL_SECONDS = 1.0
 CLOSE_SECONDS = 5.0
 TELL_SECONDS = 0.5
+TELL_SHARE = 0.04
 
 _LOG = logging.getLogger("gridward.jobs")
 
@@ -174,17 +175,22 @@ class Jobs:
 
     def _teller(self, job: JobRecord) -> Told:
         """Tells the stage and the share done, at most so often: a backtest would tell each day."""
-        last_told = -TELL_SECONDS
+        last_told, last_share = -TELL_SECONDS, -1.0
 
         def told(stage: str, share: float) -> None:
-            nonlocal last_told
+            nonlocal last_told, last_share
             now = time.monotonic()
-            if now - last_told < TELL_SECONDS:
+            if now - last_told < TELL_SECONDS and share - last_share < TELL_SHARE:
                 return
-            last_told = now
-            with transaction(self._engine) as session:
-                if not job_records.tell(session, job, stage, min(max(share, 0.0), 1.0), self._now()):
-                    raise _LeaseLost
+            last_told, last_share = now, share
+            try:
+                with transaction(self._engine) as session:
+                    held = job_records.tell(session, job, stage, min(max(share, 0.0), 1.0), self._now())
+            except UnavailableError:
+                # It is only told: the work goes on, and the lease says whether it may.
+                return
+            if not held:
+                raise _LeaseLost
 
         return told
 

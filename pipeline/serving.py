@@ -39,6 +39,7 @@ from pipeline.train import TrainingOrder
 from pipeline.trial import start_trials
 from pipeline.weather_policy import WeatherPolicy
 from pipeline.weather_standing import ProviderView, provider_views
+from security.errors import UnavailableError
 
 Clock = Callable[[], datetime]
 
@@ -200,11 +201,16 @@ class Serving:
     def reload(self, *, by: str) -> str:
         """Verify and load what the releases put in service, and what was taken in since; answers the main model's id.
 
-        Raises IntegrityError or ForecastingError, after noting it in the audit log; the last good model keeps serving.
+        Raises IntegrityError or ForecastingError, after noting it in the audit log; the last good model keeps serving. A
+        store that is away (UnavailableError) says nothing of the models: the release is tried again.
         """
         with self._lock:
+            with reading(self.station.engine) as session:
+                wanted = read_in_service(session)
             try:
                 newest = self._opened()
+            except UnavailableError:
+                raise
             except Exception as error:
                 note(
                     self.station,
@@ -218,7 +224,7 @@ class Serving:
                     told = without_folders(self.station, str(error))
                     serving = {"still_serving": self.active_model_id}
                     raise_incident(session, "model-refused", "main", told, serving, self.clock())
-                    self._refused = read_in_service(session)
+                self._refused = wanted
                 raise
             with self._swapping:
                 self._now = _Now(newest, self._now.excluded)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
 from pydantic import AwareDatetime, Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -78,6 +79,11 @@ class Settings(BaseSettings):
     def _of_redis(cls, url: SecretStr) -> SecretStr:
         if url and not url.get_secret_value().startswith(("redis://", "rediss://", "unix://")):
             raise ValueError("begin it with redis://, rediss:// (over TLS) or unix://")
+        try:
+            _ = urlsplit(url.get_secret_value()).port
+        except ValueError:
+            # From None, and without its words: they quote what may be part of the password.
+            raise ValueError("give the port as a number, and write / ? # @ of a password as %2F %3F %23 %40") from None
         return url
 
     @field_validator("replay_at")

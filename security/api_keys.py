@@ -132,7 +132,7 @@ def require_may_grant(maker: Identity, owner: str, role: Role) -> None:
     """
     if maker.key_id:
         raise MayNotGrant(maker.subject, role, "an API key may not administrate keys")
-    if maker.role is Role.ADMIN and owner == maker.subject and role is not Role.ADMIN:
+    if maker.role is Role.ADMIN and _same(owner, maker.subject) and role is not Role.ADMIN:
         raise MayNotGrant(maker.subject, role, "an admin may not give themselves another role")
     if maker.role is not Role.ADMIN and role is not maker.role:
         raise MayNotGrant(maker.subject, role, f"the role {maker.role} may not give the role {role}")
@@ -203,3 +203,8 @@ def verify_api_key(text: str, keys: Mapping[str, ApiKey], pepper: bytes, now: da
 def _digest(pepper: bytes, secret: str, record: ApiKey) -> str:
     facts = (record.key_id, secret, record.owner, record.role, utc_text(record.expires_at))
     return keyed_digest(pepper, _CONTEXT + "\0".join(facts).encode("utf-8"))
+
+
+def _same(one: str, other: str) -> bool:
+    """Whether two names are one person's."""
+    return one.strip().casefold() == other.strip().casefold()

@@ -7,6 +7,7 @@ version 1 name the last entry alone, and go on being verified.
 
 from __future__ import annotations
 
+import errno
 import itertools
 import json
 import os
@@ -180,14 +181,27 @@ def _fields(head: SignedHead) -> dict[str, object]:
 
 def _append_lines(path: Path, lines: Sequence[bytes]) -> None:
     try:
-        with path.open("ab") as stream:
-            stream.write(b"".join(line + b"\n" for line in lines))
-            stream.flush()
+        with path.open("ab", buffering=0) as stream:
+            # Half a line, left by a full disk or a power cut, would spoil the next one; nobody vouched for it.
+            whole = _end_of_whole_lines(path)
+            os.ftruncate(stream.fileno(), whole)
+            text = b"".join(line + b"\n" for line in lines)
+            if stream.write(text) != len(text):
+                os.ftruncate(stream.fileno(), whole)
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             os.fsync(stream.fileno())
     except OSError as error:
         raise UnavailableError(
             f"a signed head of the audit log could not be written: {error.strerror}", where=str(path), mend="mount the disk"
         ) from error
+
+
+def _end_of_whole_lines(path: Path) -> int:
+    """Where the last line that was written whole ends [bytes]."""
+    with path.open("rb") as stream:
+        size = stream.seek(0, os.SEEK_END)
+        start = stream.seek(max(0, size - _LINE_LIMIT_BYTES))
+        return start + stream.read().rfind(b"\n") + 1
 
 
 def _last_line(path: Path) -> bytes:
@@ -201,6 +215,9 @@ def _last_line(path: Path) -> bytes:
 
 def _not_yet_in(witness: Path, heads_path: Path) -> list[bytes]:
     """What follows the witness's last line in the own file; the newest alone where the two contradict each other."""
+    if not witness.parent.is_dir():
+        # Away: the writing says so, without everything having been read first.
+        return []
     own, last = heads_path.read_bytes().splitlines(), _last_line(witness)
     if not last:
         return own

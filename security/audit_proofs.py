@@ -49,8 +49,13 @@ def prove_inclusion(session: Session, seq: int, tree_size: int) -> InclusionProo
     path = inclusion_path(seq, tree_size)
     _require_size(session, tree_size)
     hashes = _hashes(session, [(seq - 1, seq), (0, tree_size), *path])
-    row = session.connection().execute(_ENTRY, {"seq": seq}).mappings().one()
-    leaf = leaf_data(dict(row))
+    row = session.connection().execute(_ENTRY, {"seq": seq}).mappings().one_or_none()
+    if row is None:
+        raise EntryBroken(seq, "this entry was removed")
+    try:
+        leaf = leaf_data(dict(row))
+    except (TypeError, ValueError):
+        raise EntryBroken(seq, "this entry was altered") from None
     if leaf_hash(leaf).hex() != hashes[0]:
         raise EntryBroken(seq, "this entry is not what the tree has of it")
     return InclusionProof(seq, tree_size, leaf.decode("utf-8"), hashes[0], hashes[1], tuple(hashes[2:]))

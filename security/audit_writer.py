@@ -30,6 +30,7 @@ __all__ = ["Act", "AuditWriter"]
 # With what else a request does, an answer within two seconds.
 WAIT_SECONDS = 1.8
 HEAD_EVERY_SECONDS = 0.5
+FAILED_HEAD_WAITS_SECONDS = 5.0
 # Of one commit. More at once would make the first wait for the last.
 BATCH = 500
 # Beyond what a store that works lets wait: memory stays bounded while it is away (AML.T0029).
@@ -132,6 +133,7 @@ class AuditWriter:
             self._witness(datetime.now(UTC))
             self._unsigned = False
         except Exception:  # The entries are safe; the next head vouches for them too. It is tried again until one does.
+            self._sign_after += FAILED_HEAD_WAITS_SECONDS
             _LOG.exception("no head of the audit log could be signed")
 
 

@@ -268,6 +268,8 @@ class QueryGuard:
         if len(self._looked_up) >= _MOST_KEPT:
             self._looked_up.clear()
         self._looked_up[subject] = (now, standing)
+        if standing.level is Level.BLOCKED:
+            self._blocked[subject] = standing
         return standing
 
 

@@ -10,10 +10,13 @@ from sqlalchemy import Engine
 
 from api.console import ACTOR, open_own_station, open_settings
 from api.output import AsJson, print_facts, print_json
-from pipeline.database import DATABASE, connect, version_of
+from pipeline.database import DATABASE, PATIENCE_SECONDS, connect, version_of
 from pipeline.migrations import NEWEST
 from pipeline.station import note
 from security.errors import UnavailableError
+
+# A step may rewrite the whole audit log.
+_STEP_SECONDS = 3600.0
 
 
 def status(as_json: AsJson = False) -> None:
@@ -40,7 +43,7 @@ def upgrade(as_json: AsJson = False) -> None:
     """Bring the schema up to date, keeping every row; make it in an empty database."""
     from pipeline.migrate import bring_up_to_date  # noqa: PLC0415 (as above)
 
-    engine = _own_database()
+    engine = _own_database(_STEP_SECONDS)
     before = version_of(engine)
     bring_up_to_date(engine, may_upgrade=True)
     _tell(before, NEWEST, as_json)
@@ -57,16 +60,16 @@ def downgrade(
     before = version_of(station.engine)
     details = {"from": before, "to": version}
     note(station, actor=ACTOR, action="database.downgraded", subject="database", details=details, at=datetime.now(UTC))
-    take_back(station.engine, version)
+    take_back(_own_database(_STEP_SECONDS), version)
     _tell(before, version, as_json)
 
 
-def _own_database() -> Engine:
+def _own_database(patience_seconds: float = PATIENCE_SECONDS) -> Engine:
     settings = open_settings()
     url = settings.database_url.get_secret_value()
     if not url and not (settings.home / DATABASE).exists():
         raise UnavailableError("no database", where=str(settings.home), mend="make a station first, with `gridward train`")
-    return connect(url, settings.home)
+    return connect(url, settings.home, patience_seconds)
 
 
 def _tell(before: str | None, after: str, as_json: bool) -> None:

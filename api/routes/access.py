@@ -26,6 +26,7 @@ from api.schemas.access import (
     TokenRevokedAnswer,
     WhoAnswer,
 )
+from api.schemas.message import ONE_LINE
 from pipeline.database import reading, transaction
 from pipeline.keyset import Position, newest_first
 from pipeline.station import Station
@@ -37,7 +38,9 @@ from security.revoked_tokens import RevokedToken, revoke_token
 router = guarded_router("access")
 
 KeyId = Annotated[str, Path(pattern=r"^[0-9a-f]{16}$", examples=["5f2c1d0a9b8e7f60"])]
-WithdrawnBecause = Annotated[str, Query(min_length=1, max_length=500, description="stands in the audit log")]
+WithdrawnBecause = Annotated[
+    str, Query(min_length=1, max_length=500, pattern=ONE_LINE, description="stands in the audit log")
+]
 
 
 @router.get("/v1/whoami", openapi_extra=needs(Permission.USE_OWN_ACCESS))

@@ -27,9 +27,10 @@ from api.schemas.forecasts import (
     IsoDay,
     SourceTraceAnswer,
 )
+from api.schemas.message import PLAIN_ID
 from data.provenance import ForecastRecord
 from pipeline.database import reading
-from pipeline.disguise import disguised
+from pipeline.disguise import COARSE_FROM, disguised
 from pipeline.predict import explain
 from pipeline.prepared_day import PreparedDay
 from pipeline.trace import ForecastTrace, trace_forecast
@@ -110,7 +111,8 @@ async def read_forecast(
 
 @router.get("/v1/forecasts/by-id/{forecast_id}", openapi_extra=needs(Permission.READ_FORECAST))
 def read_trace(
-    forecast_id: Annotated[str, Path(max_length=32, examples=[EXAMPLE["forecast_id"]])], serving: ServingHere
+    forecast_id: Annotated[str, Path(max_length=32, pattern=PLAIN_ID, examples=[EXAMPLE["forecast_id"]])],
+    serving: ServingHere,
 ) -> ForecastTraceAnswer:
     """What a forecast rests on: its model, the training set of that, and what each provider had to do with both."""
     with reading(serving.station.engine) as session:
@@ -133,7 +135,8 @@ async def _answer(request: Request, day: date, question: ForecastQuestion) -> tu
     prepared = serving.prepared_together(day, question.days)
     if prepared is None:
         prepared = await run_in_threadpool(serving.prepare_together, day, question.days, by=caller.subject)
-    prepared[0].require_unlearned()
+    for one in prepared:
+        one.require_unlearned()
     if question.explain or question.trust or wanted is not Format.JSON:
         body = await run_in_threadpool(_written, house, caller, verdict, prepared, question, wanted)
     else:
@@ -167,11 +170,13 @@ def _written(
 def _shown(house: House, caller: Identity, verdict: Verdict, prepared: PreparedDay, question: ForecastQuestion) -> ShownDay:
     """One day as this caller may see it."""
     day, serving = prepared.forecast.day, house.serving
+    # Neither is coarsened: what a caller who asks too much is told is told roughly, or not.
+    finely = verdict.level < COARSE_FROM
     return ShownDay(
         prepared,
         disguised(prepared.says, verdict.level, verdict.seed, watermark(house, caller, day)),
-        explanation=explain(prepared.model, prepared.known, day) if question.explain else None,
-        certified=question.certificate,
+        explanation=explain(prepared.model, prepared.known, day) if question.explain and finely else None,
+        certified=question.certificate and finely,
         trust=weather_trust(serving.station, prepared, serving.clock()) if question.trust else None,
     )
 

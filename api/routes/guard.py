@@ -12,13 +12,14 @@ from starlette.exceptions import HTTPException
 from api.guards import Caller, HouseHere, account, guarded_router, needs
 from api.house import House
 from api.schemas.guard import GuardAnswer, GuardStandingAnswer, ReleaseOrder
+from api.schemas.message import ONE_LINE
 from pipeline.database import transaction
 from pipeline.guard_standings import enter_release, guard_standings
 from security.permissions import Permission
 
 router = guarded_router("guard")
 
-Subject = Annotated[str, Path(max_length=200)]
+Subject = Annotated[str, Path(max_length=200, pattern=ONE_LINE)]
 Limit = Annotated[int, Query(ge=1, le=1000)]
 
 

@@ -10,6 +10,7 @@ from starlette.exceptions import HTTPException
 
 from api.guards import Caller, ServingHere, account, guarded_router, needs
 from api.pages import PageAsked, next_page, rows_of
+from api.schemas.message import PLAIN_ID
 from api.schemas.models import ModelAnswer, ModelProvenanceAnswer, ModelsAnswer, ReloadAnswer
 from pipeline import model_provenance
 from pipeline.database import reading
@@ -30,7 +31,9 @@ def list_models(serving: ServingHere, page: PageAsked, request: Request, respons
 
 
 @router.get("/v1/models/{model_id}", openapi_extra=needs(Permission.READ_MODELS))
-def read_model(model_id: Annotated[str, Path(max_length=64)], serving: ServingHere) -> ModelProvenanceAnswer:
+def read_model(
+    model_id: Annotated[str, Path(max_length=64, pattern=PLAIN_ID)], serving: ServingHere
+) -> ModelProvenanceAnswer:
     """A model's card, the gates it was put through and what it was made from, and whether its bundle still holds."""
     found = model_provenance.model_provenance(serving.station, model_id)
     if found is None:

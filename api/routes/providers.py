@@ -10,6 +10,7 @@ from pydantic import AwareDatetime
 from starlette.exceptions import HTTPException
 
 from api.guards import Caller, ServingHere, guarded_router, needs
+from api.schemas.message import ONE_LINE
 from api.schemas.providers import (
     ProviderAnswer,
     ProviderDetailAnswer,
@@ -25,7 +26,7 @@ from security.permissions import Permission
 
 router = guarded_router("providers")
 
-Name = Annotated[str, Path(max_length=100)]
+Name = Annotated[str, Path(max_length=100, pattern=ONE_LINE)]
 
 
 @router.get("/v1/providers", openapi_extra=needs(Permission.READ_PROVIDERS))

@@ -7,11 +7,11 @@ from typing import Annotated
 
 from pydantic import Field
 
-from api.schemas.message import Message
+from api.schemas.message import ONE_LINE, Message
 from security.api_keys import LONGEST_KEY_LIFETIME, ApiKey
 from security.identity import Method, Role
 
-Reason = Annotated[str, Field(min_length=1, max_length=500, examples=["the laptop it was on is gone"])]
+Reason = Annotated[str, Field(min_length=1, max_length=500, pattern=ONE_LINE, examples=["the laptop it was on is gone"])]
 
 
 class WhoAnswer(Message):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from datetime import date, datetime
 from typing import Annotated, Any, Self
@@ -17,12 +18,12 @@ from forecasting.horizons import LONGEST_DAYS_AHEAD
 from pipeline.predict import DayForecast
 
 MOST_LEVELS = 19
-_DAY_LENGTH = len("2014-11-20")
+_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 
 def _iso_day(given: Any) -> Any:
     """A day as text, and nothing that only might be one: a number, a moment."""
-    if not isinstance(given, str) or len(given) != _DAY_LENGTH:
+    if not isinstance(given, str) or _DAY.fullmatch(given) is None:
         raise ValueError("give a day as YYYY-MM-DD")
     return date.fromisoformat(given)
 

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from pydantic import Field
 
-from api.schemas.message import Message
+from api.schemas.message import ONE_LINE, Message
 
 
 class GuardStandingAnswer(Message):
@@ -33,4 +33,6 @@ class GuardAnswer(Message):
 class ReleaseOrder(Message):
     """Why a caller gets its whole budget back; it stands in the audit log."""
 
-    reason: str = Field(min_length=1, max_length=500, examples=["the study of the January heat wave was agreed with us"])
+    reason: str = Field(
+        min_length=1, max_length=500, pattern=ONE_LINE, examples=["the study of the January heat wave was agreed with us"]
+    )

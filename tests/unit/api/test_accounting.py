@@ -205,3 +205,22 @@ def test_what_is_not_of_v1_is_not_entered() -> None:
 )
 def test_an_address_is_shortened_to_its_network(client: tuple[str, int] | None, network: str) -> None:
     assert network_of({"type": "http", "client": client}) == network
+
+
+def test_of_strangers_whom_no_route_answers_one_refusal_a_minute_is_entered() -> None:
+    log = KeptActs()
+
+    async def run() -> None:
+        accounting = Accounting(answering(404, b"{}"), log, MemoryState(), lambda: NOW)  # type: ignore[arg-type]  # a stand-in
+        for identity in (None, None, None, ANN, ANN):
+            await accounting(scope(identity=identity), receive, send)
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": b""}
+
+    async def send(_message: Message) -> None:
+        """Nobody listens."""
+
+    anyio.run(run)
+
+    assert [act.actor for act in log.acts] == ["unknown", "ann", "ann"]

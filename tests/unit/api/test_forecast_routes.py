@@ -203,3 +203,8 @@ def test_models_come_in_pages_that_together_are_all_of_them(service: Service) ->
     second = service.ask("GET", first["next"], role="analyst").json()
     assert first["models"] + second["models"] == whole["models"]
     assert (whole["next"], second["next"]) == (None, None)
+
+
+@pytest.mark.parametrize("day", ["2014-W01-1", "20141120AB", "2014-11-2x"])
+def test_a_day_is_year_month_and_day_and_nothing_else(shared: Service, day: str) -> None:
+    assert shared.ask("POST", "/v1/forecasts", role="analyst", json={"day": day}).status_code == 422

@@ -149,3 +149,9 @@ def test_logs_of_others_go_to_the_same_place_in_the_same_form(logged: io.StringI
     [line] = map(json.loads, logged.getvalue().splitlines())
     assert (line["event"], line["logger"], line["level"]) == ("hello", "uvicorn.error", "info")
     assert line["at"].endswith("Z")
+
+
+def test_what_a_record_of_another_room_carries_stands_in_its_line(logged: io.StringIO) -> None:
+    logging.getLogger("gridward.jobs").warning("a job failed", extra={"fields": {"job": "j-1"}})
+
+    assert json.loads(logged.getvalue())["fields"] == {"job": "j-1"}

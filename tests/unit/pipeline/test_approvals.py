@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -207,3 +208,12 @@ def test_the_two_of_an_earlier_model_may_decide_about_the_next(linear: Station, 
 
 def test_what_is_promoted_unattended_needs_no_proposal_still(linear: Station, linear_model: OpenedModel) -> None:
     assert in_force(linear) != in_service_again(linear, linear_model, "s-2") == in_force(linear)
+
+
+def test_an_api_key_is_a_program_and_does_not_approve(
+    linear: Station, proposed: Candidate, operators: dict[str, Signer]
+) -> None:
+    unattended = replace(PAUL, method="api-key", key_id="5f2c1d0a9b8e7f60")
+
+    with pytest.raises(NotTwoPeople, match="a program"):
+        approve(linear, proposed, unattended, next(iter(operators.values())))

@@ -126,3 +126,14 @@ def test_only_the_end_of_a_long_file_is_read_for_the_newest_head(station: AuditS
     first = station.sign()
     station.heads.write_bytes((head_line(first) + b"\n") * 200)
     assert newest_head(station.heads, station.trusted) == first
+
+
+def test_half_a_line_that_a_full_disk_left_does_not_spoil_the_next_head(station: AuditStation) -> None:
+    first = station.sign()
+    with station.heads.open("ab") as stream:
+        stream.write(b'{"at":"20')
+    station.write(1, first=4)
+
+    second = station.sign()
+
+    assert station.read_heads() == [first, second]

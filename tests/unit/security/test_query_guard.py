@@ -27,7 +27,7 @@ from security.query_guard import (
     Verdict,
 )
 from security.query_sequence import packed
-from security.shared_state import SharedState, Step
+from security.shared_state import Delete, SharedState, Step
 
 Answer = TypeVar("Answer")
 
@@ -301,3 +301,17 @@ def test_a_standing_is_news_until_somebody_was_told():
 
     assert not desk.ask(FREE).news
     assert not desk.ask(FREE, "bob").news
+
+
+def test_a_store_that_lost_its_memory_frees_nobody_whom_another_worker_blocked_and_this_one_met():
+    blocking, meeting = Desk(), Desk()
+    meeting.state = blocking.state
+    meeting.guard = QueryGuard(blocking.state, SECRET, now=lambda: meeting.now)
+    blocking.learn(2_000)
+    free = Question(b"f" * 32, b"m")
+    assert meeting.ask(free).level is Level.BLOCKED
+
+    done(blocking.state.apply(Delete("guard:ann:level")))
+    meeting.now += LOOKED_UP_SECONDS + 1
+
+    assert meeting.ask(free).level is Level.BLOCKED
