@@ -8,6 +8,7 @@ from functools import partial
 from api.admission import Admission
 from api.metrics import Metrics
 from api.tracing import Tracing
+from pipeline.checkpoints import Checkpoints
 from pipeline.database import transaction
 from pipeline.jobs import Jobs
 from pipeline.open_guard import open_query_guard
@@ -40,16 +41,19 @@ class House:
     what_ifs: WhatIfs
     metrics: Metrics
     tracing: Tracing
+    checkpoints: Checkpoints
     clock: Clock
 
     def start(self) -> None:
-        """Begin with long work; asking works without it."""
+        """Begin with what is done beside the answers; asking works without it."""
+        self.checkpoints.start()
         self.jobs.start()
 
     async def close(self) -> None:
         """End long work, and write what waits for the audit log."""
         self.jobs.close()
         self.writer.close()
+        self.checkpoints.close()
         self.tracing.close()
         await self.limiter.close()
         await self.state.close()
@@ -73,5 +77,6 @@ def house_for(serving: Serving, settings: Settings) -> House:
         what_ifs=WhatIfs(),
         metrics=Metrics(),
         tracing=Tracing(settings.traces_url),
+        checkpoints=Checkpoints(station.engine),
         clock=serving.clock,
     )

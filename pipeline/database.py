@@ -31,6 +31,7 @@ WRITE_LOCK = 0x6772_6964_7761_7264  # "gridward"
 _READS_ONLY = "gridward_reads_only"
 _CONNECTIONS, _MORE_WHEN_BUSY, _RECYCLE_SECONDS = 8, 8, 600
 _WAIT_FOR_CONNECTION = 0.3
+_LONGEST_LOG_PAGES = 20_000
 # More than the service has threads: a file does not mind how many look at it.
 _SQLITE_POOL = {"pool_size": 8, "max_overflow": 40, "pool_timeout": _WAIT_FOR_CONNECTION}
 _IDLE_SECONDS = 60
@@ -162,6 +163,8 @@ def _durable_and_patient(patience_seconds: float) -> Any:
         # The patience first: with another process at the same moment, even the mode of the journal is waited for.
         cursor.execute(f"PRAGMA busy_timeout={round(patience_seconds * 1000)}")
         cursor.execute("PRAGMA journal_mode=WAL")
+        # The service's thread does it beside the commits (`checkpoints`); a commit does where there is none.
+        cursor.execute(f"PRAGMA wal_autocheckpoint={_LONGEST_LOG_PAGES}")
         cursor.execute("PRAGMA foreign_keys=ON")
         cursor.close()
 
