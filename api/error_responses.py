@@ -122,8 +122,7 @@ def of_http_exception(request: Request, error: Exception) -> JSONResponse:
 def _methods_of(request: Request) -> set[str]:
     """What the path of a request may be asked with, by all routes that have it: the framework names those of one."""
     path = request.scope["path"]
-    allowed: set[str] = set()
-    for route in request.app.state.routes:
-        if route.path_regex.match(path):
-            allowed |= route.methods or set()
-    return allowed
+    having = [route for route in request.app.state.routes if route.path_regex.match(path)]
+    # One of this very path is meant, where a template would take it for a name.
+    exact = [route for route in having if route.path == path]
+    return {method for route in exact or having for method in route.methods or ()}

@@ -49,6 +49,8 @@ class EventStream(StreamingResponse):
         if self._open[self._subject] >= MOST_STREAMS:
             seconds = RETRY_MILLISECONDS / 1000
             raise RateLimited(f"{MOST_STREAMS} streams of yours are open", retry_after_seconds=seconds, mend="close one")
+        # Whatever body came with the question is heard out before the answer begins: too large, it is still a 413.
+        await Request(scope, receive).body()
         self._open[self._subject] += 1
         try:
             await super().__call__(scope, receive, send)

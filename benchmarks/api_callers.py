@@ -26,8 +26,9 @@ from security.identity import Role, issue_token
 
 API_DOCUMENT = Path(__file__).parents[1] / "docs" / "api.md"
 PASSPHRASE = SecretStr("a passphrase that no answer may hold")
-# Of one caller over its budget, one refusal a minute is entered in the log (api/accounting.py).
-NOT_EACH_ENTERED = "429"
+# Of one caller over its budget, and of strangers whom no route answers, one refusal of a kind is entered a minute
+# (api/accounting.py).
+NOT_EACH_ENTERED = ("404", "405", "413", "429")
 ASKED_BY_ONE = 60
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from http import HTTPStatus
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import Path, Query
-from pydantic import AwareDatetime
+from pydantic import AwareDatetime, BeforeValidator
 from starlette.exceptions import HTTPException
 
 from api.guards import Caller, ServingHere, guarded_router, needs
@@ -26,6 +27,17 @@ from security.permissions import Permission
 
 router = guarded_router("providers")
 
+_MOMENT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ].+")
+
+
+def _written_out(given: Any) -> Any:
+    """A moment as text (RFC 3339), and no number that might be seconds since somewhen."""
+    if isinstance(given, str) and _MOMENT.fullmatch(given) is None:
+        raise ValueError("give a moment as 2014-03-01T00:00:00Z")
+    return given
+
+
+Moment = Annotated[AwareDatetime, BeforeValidator(_written_out)]
 Name = Annotated[str, Path(max_length=100, pattern=ONE_LINE)]
 
 
@@ -39,7 +51,7 @@ def list_providers(serving: ServingHere) -> ProvidersAnswer:
 def read_provider(
     name: Name,
     serving: ServingHere,
-    since: Annotated[AwareDatetime | None, Query(description="count what it touched from this moment on")] = None,
+    since: Annotated[Moment | None, Query(description="count what it touched from this moment on")] = None,
 ) -> ProviderDetailAnswer:
     """A provider's standing and its history, the evidence of the weather watch, its keys, and what its values touched."""
     return ProviderDetailAnswer.of(provider_detail(serving.station, _view(serving, name), since))
