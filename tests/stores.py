@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
-import pg8000.dbapi
+import pg8000
 import pg8000.exceptions
 import pytest
 import redis
@@ -63,10 +63,10 @@ def postgresql_url(postgresql_database: URL) -> Iterator[str]:
         connection.execute(text("DROP SCHEMA public CASCADE"))
         connection.execute(text("CREATE SCHEMA public"))
     admin.dispose()
-    opened: list[pg8000.dbapi.Connection] = []
+    opened: list[pg8000.Connection] = []
 
     def keep(connection: object, _record: object) -> None:
-        if isinstance(connection, pg8000.dbapi.Connection):
+        if isinstance(connection, pg8000.Connection):
             opened.append(connection)
 
     event.listen(Pool, "connect", keep)

@@ -335,7 +335,26 @@ def test_progress_that_is_told_all_the_time_is_written_now_and_then(
     job = jobs.submit("work", {}, by="olga")
     jobs.run_next()
 
-    assert [event.stage for event in jobs.events(job.job_id, 2)[0]] == ["day 0", "day 0"]
+    told = [event.stage for event in jobs.events(job.job_id, 2)[0]]
+    assert told[0] == "day 0"
+    assert len(told) <= 1 / jobs_module.TELL_SHARE + 2
+
+
+def test_a_stage_far_from_the_last_one_is_told_however_soon(
+    engine: Engine, tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jobs_module, "TELL_SECONDS", 3600.0)
+
+    def work(task: Task) -> dict[str, object]:
+        task.told("revoking", 0.1)
+        task.told("training", 0.2)
+        return {}
+
+    jobs = jobs_on(engine, tmp_path, clock, work=work)
+    job = jobs.submit("work", {}, by="olga")
+    jobs.run_next()
+
+    assert [event.stage for event in jobs.events(job.job_id, 2)[0]][:2] == ["revoking", "training"]
 
 
 def test_a_page_shows_the_jobs_of_one_caller_newest_first(engine: Engine, tmp_path: Path, clock: Clock) -> None:
