@@ -11,9 +11,12 @@ import asyncio
 import base64
 import json
 import re
+import sys
+import tempfile
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -23,9 +26,13 @@ PROBLEM_TYPE = "urn:gridward:problem:"
 KEPT_OF_A_KIND = 3
 BODY_SHOWN = 160
 
+# The folders of whatever machine this runs on: the checkout, its Python, the user's own, the temporary one.
+_FOLDERS = (Path(__file__).parents[1].resolve(), Path(sys.prefix), Path.home(), Path(tempfile.gettempdir()))
+_OWN_FOLDERS = b"|".join(re.escape(f"{folder}/".encode()) for folder in _FOLDERS if folder != Path("/"))
 _TELLTALES = re.compile(
-    rb"Traceback \(most recent|File \"[^\"]+\", line \d|site-packages|/usr/lib/|/tmp/|/home/|/root/|/work/|\.py:\d+"
-    rb"|object at 0x[0-9a-f]+|BEGIN [A-Z ]*PRIVATE KEY|sqlalche\.me|sqlite3\.|psycopg|pg8000|redis://|postgresql(?:\+\w+)?://"
+    rb"Traceback \(most recent|File \"[^\"]+\", line \d|site-packages|/usr/lib/|\.py:\d+|"
+    + _OWN_FOLDERS
+    + rb"|object at 0x[0-9a-f]+|BEGIN [A-Z ]*PRIVATE KEY|sqlalche\.me|sqlite3\.|psycopg|pg8000|redis://|postgresql(?:\+\w+)?://"
     rb"|\bSELECT .{1,80} FROM\b|INSERT INTO"
 )
 

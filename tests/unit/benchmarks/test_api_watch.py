@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -77,7 +78,7 @@ def test_a_secret_is_found_in_a_header():
     [
         "Traceback (most recent call last)",
         'File "/srv/app.py", line 3',
-        "/home/station/keys",
+        f"{Path.home()}/station/keys",
         "sqlite3.OperationalError",
         "at 0x7f object at 0x7f3a",
     ],
