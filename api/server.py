@@ -54,7 +54,7 @@ def service_app() -> FastAPI:
     """The service over the station that the settings name."""
     sys.setswitchinterval(_SWITCH_SECONDS)
     app = create_app(open_serving(SERVICE_PATIENCE_SECONDS), open_settings())
-    # Readings and models stay: looking through them for garbage would stop all answers for a quarter of a second.
+    # Readings and models stay: looking through them for garbage would stop all answers meanwhile.
     gc.collect()
     gc.freeze()
     return app

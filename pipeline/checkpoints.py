@@ -1,7 +1,7 @@
 """SQLite's write-ahead log is brought into the database beside the commits, not by one of them.
 
 SQLite does this itself, in whichever commit makes the log long: with a log of hashes, whose pages lie all over the database,
-that one takes a tenth of a second, and every answer waits for it. Here a thread does it each second on a connection of its
+that one takes many times as long, and every answer waits for it. Here a thread does it each second on a connection of its
 own: most of it while others write, and the rest, so that the log begins anew, while they wait a moment.
 """
 
