@@ -6,14 +6,15 @@ writes later is never outrun. On PostgreSQL the lock is an advisory one (decisio
 
 from __future__ import annotations
 
-import logging
-import ssl
-from collections.abc import Iterator
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import URL, Connection, Engine, event, make_url
+from sqlalchemy import Connection, Engine, event, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlmodel import Session, create_engine
@@ -21,20 +22,18 @@ from sqlmodel import Session, create_engine
 from pipeline.database_errors import no_connection_free, translate
 from pipeline.errors import PipelineError
 from pipeline.migrations import NEWEST
+from pipeline.postgresql import READS_ONLY, postgresql_engine
 
 DATABASE = "gridward.sqlite"
 PATIENCE_SECONDS = 5.0
 # A service says 503 rather than wait: with the wait for a free connection, less than two seconds.
 SERVICE_PATIENCE_SECONDS = 1.4
 
-WRITE_LOCK = 0x6772_6964_7761_7264  # "gridward"
-_READS_ONLY = "gridward_reads_only"
-_CONNECTIONS, _MORE_WHEN_BUSY, _RECYCLE_SECONDS = 8, 8, 600
 _WAIT_FOR_CONNECTION = 0.3
 _LONGEST_LOG_PAGES = 20_000
+_ASK_AGAIN_SECONDS = 0.001
 # More than the service has threads: a file does not mind how many look at it.
 _SQLITE_POOL = {"pool_size": 8, "max_overflow": 40, "pool_timeout": _WAIT_FOR_CONNECTION}
-_IDLE_SECONDS = 60
 
 
 def make_engine(url: str, home: Path, patience_seconds: float = PATIENCE_SECONDS, *, may_upgrade: bool = True) -> Engine:
@@ -60,15 +59,16 @@ def connect(url: str, home: Path, patience_seconds: float = PATIENCE_SECONDS) ->
     try:
         made = make_url(url or f"sqlite:///{home / DATABASE}")
         if made.get_backend_name() == "postgresql":
-            return _postgresql(made, patience_seconds)
-        engine = create_engine(made, **(_SQLITE_POOL if made.database else {}))
+            engine = postgresql_engine(made, patience_seconds)
+        else:
+            engine = create_engine(made, **(_SQLITE_POOL if made.database else {}))
     except (ArgumentError, NoSuchModuleError):
         raise PipelineError(
             "it is no URL of a database that is known here", where="GRIDWARD_DATABASE_URL", mend="see docs/settings.md"
         ) from None
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _durable_and_patient(patience_seconds))
-        event.listen(engine, "begin", _begin_on_sqlite)
+        event.listen(engine, "begin", _begin_on_sqlite(patience_seconds))
     event.listen(engine, "handle_error", translate, retval=True)
     return engine
 
@@ -99,7 +99,7 @@ def reading(engine: Engine) -> Iterator[Session]:
 
     Raises UnavailableError when the database is away.
     """
-    with _session(engine.execution_options(**{_READS_ONLY: True})) as session:
+    with _session(engine.execution_options(**{READS_ONLY: True})) as session:
         yield session
 
 
@@ -112,57 +112,13 @@ def _session(engine: Engine) -> Iterator[Session]:
         raise no_connection_free() from error
 
 
-def _postgresql(url: URL, patience_seconds: float) -> Engine:
-    """No ping before each use: it would make a dead server cost two time-outs instead of one. A connection that turns out
-    to be dead has the whole pool made anew, so that a restart costs each of the requests under way, and no other.
-    """
-    limits = {
-        "statement_timeout": patience_seconds,
-        "lock_timeout": patience_seconds,
-        "idle_in_transaction_session_timeout": _IDLE_SECONDS,
-    }
-    arguments: dict[str, Any] = {
-        # A little more than the server's own limits, so that a server that lives is heard saying why.
-        "timeout": patience_seconds + 0.1,
-        "application_name": "gridward",
-        "startup_params": {name: str(round(seconds * 1000)) for name, seconds in limits.items()},
-    }
-    if "sslmode" in url.query:
-        arguments["ssl_context"] = _tls(str(url.query["sslmode"]))
-    engine = create_engine(
-        url.set(drivername="postgresql+pg8000").difference_update_query(["sslmode"]),
-        pool_size=_CONNECTIONS,
-        max_overflow=_MORE_WHEN_BUSY,
-        pool_timeout=_WAIT_FOR_CONNECTION,
-        pool_recycle=_RECYCLE_SECONDS,
-        connect_args=arguments,
-    )
-    event.listen(engine, "do_connect", _connect_on_postgresql)
-    event.listen(engine, "begin", _begin_on_postgresql)
-    # It would tell with a traceback that it could not say goodbye to a server that died.
-    logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)
-    event.listen(engine, "handle_error", translate, retval=True)
-    return engine
-
-
-def _tls(mode: str) -> ssl.SSLContext | bool:
-    if mode == "verify-full":
-        return ssl.create_default_context()
-    if mode == "disable":
-        return False
-    raise PipelineError(
-        f"sslmode={mode} does not say whom to believe", where="GRIDWARD_DATABASE_URL", mend="use verify-full, or disable"
-    )
-
-
 def _durable_and_patient(patience_seconds: float) -> Any:
     def prepare(connection: Any, _record: object) -> None:
         # Transactions are begun by `_begin_on_sqlite`, not by the driver.
         connection.isolation_level = None
         cursor = connection.cursor()
-        # The patience first: with another process at the same moment, even the mode of the journal is waited for.
-        cursor.execute(f"PRAGMA busy_timeout={round(patience_seconds * 1000)}")
-        cursor.execute("PRAGMA journal_mode=WAL")
+        # Of two who make a new file at once, SQLite refuses one without a wait: each holds what the other waits for.
+        _ask_until_free(connection, "PRAGMA journal_mode=WAL", time.monotonic() + patience_seconds)
         # The service's thread does it beside the commits (`checkpoints`); a commit does where there is none.
         cursor.execute(f"PRAGMA wal_autocheckpoint={_LONGEST_LOG_PAGES}")
         cursor.execute("PRAGMA foreign_keys=ON")
@@ -171,21 +127,41 @@ def _durable_and_patient(patience_seconds: float) -> Any:
     return prepare
 
 
-def _begin_on_sqlite(connection: Connection) -> None:
-    reads = connection.get_execution_options().get(_READS_ONLY)
-    connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
+def _begin_on_sqlite(patience_seconds: float) -> Callable[[Connection], None]:
+    turn = threading.Lock()
+
+    def begin(connection: Connection) -> None:
+        driver: Any = connection.connection.driver_connection
+        if connection.get_execution_options().get(READS_ONLY):
+            # Only a recovery, or the last one who closes the file, keeps a reader waiting.
+            driver.execute(f"PRAGMA busy_timeout={round(patience_seconds * 1000)}")
+            connection.exec_driver_sql("BEGIN")
+            return
+        until = time.monotonic() + patience_seconds
+        # One asks at a time, so that whoever writes again and again comes behind those who wait.
+        in_turn = turn.acquire(timeout=patience_seconds)
+        try:
+            _ask_until_free(driver, "BEGIN IMMEDIATE", until)
+        except sqlite3.Error:
+            # Once more, where an error is translated.
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+        finally:
+            if in_turn:
+                turn.release()
+
+    return begin
 
 
-def _connect_on_postgresql(dialect: Any, _record: object, arguments: list[Any], options: dict[str, Any]) -> Any:
-    try:
-        return dialect.connect(*arguments, **options)
-    except OSError as error:
-        # pg8000 lets these through when the server accepts and then says nothing; only a driver's errors are translated.
-        raise dialect.dbapi.InterfaceError("network error") from error
-
-
-def _begin_on_postgresql(connection: Connection) -> None:
-    if connection.get_execution_options().get(_READS_ONLY):
-        connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-    else:
-        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({WRITE_LOCK})")
+def _ask_until_free(connection: sqlite3.Connection, statement: str, until: float) -> None:
+    """Execute what needs a lock. SQLite itself soon asks only ten times a second, and the lock is free for less than a
+    thousandth of one between two transactions of somebody who writes again and again.
+    """
+    connection.execute("PRAGMA busy_timeout=0")
+    while True:
+        try:
+            connection.execute(statement)
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() >= until:
+                raise
+        time.sleep(_ASK_AGAIN_SECONDS)

@@ -36,8 +36,6 @@ NODE_FIELDS = ("seq", "hashes")
 HASH_DIGITS = 64
 
 _SEQ = BigInteger().with_variant(Integer, "sqlite")
-# Any number of one's own: whoever appends to the log of a PostgreSQL database waits for this lock.
-_APPEND_LOCK = 0x67776175
 _FILLED_AT_ONCE = 5000
 _RESTORE = "keep the database as evidence and restore the log from backup"
 
@@ -117,8 +115,9 @@ def append_many(session: Session, acts: Sequence[Fields], known: Tail | None = N
     """Write acts, each prepared by `written`, in one go inside the caller's transaction, and tell where the log ends then.
 
     known: where this caller's last transaction, committed, left it; spares reading the tree while nobody else appends.
-    On PostgreSQL other writers wait until the transaction ends; on SQLite they do anyway. Raises UnavailableError when the
-    log cannot be written (roll back and do it all again).
+    Other writers wait as long as the transaction holds the database's write lock; two that both write without it cannot both
+    be right, and the later one is refused. Raises UnavailableError when the log cannot be written (roll back and do it all
+    again).
     """
     return _append(session, acts, known)[1]
 
@@ -147,7 +146,6 @@ def leaf_data(fields: Mapping[str, object]) -> bytes:
 def tail_of(session: Session) -> Tail:
     """Where the log ends, with the stored tree brought up to it, which may write. Raises UnavailableError as `append`."""
     with _unavailable_if_it_fails():
-        _wait_for_other_writers(session)
         return _tail(session, None)
 
 
@@ -184,7 +182,6 @@ def subtree_hashes(session: Session, subtrees: Sequence[tuple[int, int]]) -> dic
 def _append(session: Session, acts: Sequence[Fields], known: Tail | None) -> tuple[list[Fields], Tail]:
     session.flush()  # The caller's own changes first: their errors are not the log's.
     with _unavailable_if_it_fails():
-        _wait_for_other_writers(session)
         tail = _tail(session, known)
         previous_hash, peaks = tail.entry_hash, list(tail.peaks)
         entries: list[Fields] = []
@@ -274,14 +271,6 @@ _INSERT_ON_POSTGRESQL = text(
     f"WITH entered AS ({_on_postgresql('audit_entry', FIELDS, 'entries')}) "
     f"{_on_postgresql('audit_node', NODE_FIELDS, 'nodes')}"
 )
-
-
-def _wait_for_other_writers(session: Session) -> None:
-    """Until this transaction ends no other appends. On SQLite the write lock, taken at its start, does the same."""
-    connection = session.connection()
-    if connection.dialect.name == "postgresql":
-        # Without a parameter, pg8000 asks once and not twice.
-        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_APPEND_LOCK})")
 
 
 @contextmanager

@@ -71,7 +71,8 @@ class MemoryState:
                 answer = len(standing or ())
             case Push():
                 answer = standing or []
-                self._keep(step.key, [step.value, *answer][: step.keep], now + step.ttl_seconds)
+                others = [value for value in answer if value != step.value]
+                self._keep(step.key, [step.value, *others][: step.keep], now + step.ttl_seconds)
             case PutIfAbsent():
                 answer = standing
                 if standing is None:

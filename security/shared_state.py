@@ -38,7 +38,7 @@ class SetSize:
 
 @dataclass(frozen=True)
 class Push:
-    """Put a value in front of the newest `keep`; answers what stood there before, list of bytes, newest first.
+    """Put a value in front of the newest `keep`, or move it there; answers what stood before, list of bytes, newest first.
 
     Its time to live starts anew with each value.
     """

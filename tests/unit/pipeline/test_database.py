@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -146,13 +147,25 @@ def test_a_server_that_says_nothing_is_given_up_in_time(tmp_path: Path):
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"postgresql://root@127.0.0.1:{silent.getsockname()[1]}/gridward"
         started = time.monotonic()
-        with pytest.raises(UnavailableError, match="nothing was heard in time"):
+        with pytest.raises(UnavailableError, match="nothing was heard in time") as refusal:
             make_engine(url, tmp_path, patience_seconds=0.3)
         assert time.monotonic() - started < 2
+        # At once, and not when garbage is collected: while the error is still looked at.
+        assert is_closed(silent.accept()[0]), refusal
 
 
-# pg8000 leaves the socket of a connection that was refused to the garbage collector.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def is_closed(connection: socket.socket) -> bool:
+    """Whether the other side closed it, whatever it said before."""
+    with connection:
+        connection.settimeout(0.2)
+        try:
+            while connection.recv(4096):
+                pass
+        except TimeoutError:
+            return False
+        return True
+
+
 def test_a_server_that_is_not_there_and_a_database_that_is_not_there_are_told_in_one_line(
     tmp_path: Path, postgresql_url: str
 ):
@@ -170,3 +183,41 @@ def test_a_url_that_cannot_be_used_is_refused_without_being_shown(tmp_path: Path
     with pytest.raises(PipelineError, match="GRIDWARD_DATABASE_URL") as refusal:
         make_engine(url, tmp_path)
     assert url not in str(refusal.value)
+
+
+def test_a_new_file_that_somebody_else_is_making_is_waited_for(tmp_path: Path, open_engine: Open):
+    # In the mode that every new file begins in; SQLite lets nobody wait for the other mode while this one writes.
+    other = sqlite3.connect(tmp_path / "gridward.sqlite", isolation_level=None, check_same_thread=False)
+    other.execute("BEGIN IMMEDIATE")
+    other.execute("CREATE TABLE begun (a)")
+    ends = threading.Timer(0.3, other.commit)
+    ends.start()
+
+    put_aside(open_engine("", patience_seconds=30.0), "after it")
+
+    ends.join()
+    other.close()
+
+
+def test_who_writes_again_and_again_keeps_nobody_else_waiting(database_url: str, open_engine: Open):
+    engine = open_engine(database_url, patience_seconds=30.0)
+    waits, written = threading.Event(), threading.Event()
+
+    def write_once() -> None:
+        waits.set()
+        put_aside(engine, "once")
+        written.set()
+
+    other = threading.Thread(target=write_once)
+    turns = 0
+    while not written.is_set() and turns < 10:
+        with transaction(engine) as session:
+            session.connection()
+            if turns == 0:
+                other.start()
+                assert waits.wait(30)
+            time.sleep(0.03)
+        turns += 1
+    other.join()
+
+    assert turns < 10

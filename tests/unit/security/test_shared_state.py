@@ -72,6 +72,11 @@ def test_what_is_pushed_finds_what_stood_before_it_newest_first_and_no_more_than
     assert answers(url, *pushes) == [[], [b"1"], [b"2", b"1"], [b"3", b"2"]]
 
 
+def test_what_is_pushed_again_moves_to_the_front(url: str):
+    pushes = [Push("p", value, 3, MINUTE) for value in (b"1", b"2", b"1", b"3", b"1", b"4")]
+    assert answers(url, *pushes)[2:] == [[b"2", b"1"], [b"1", b"2"], [b"3", b"1", b"2"], [b"1", b"3", b"2"]]
+
+
 def test_the_first_to_put_wins_until_another_overwrites_or_deletes(url: str):
     steps = (
         PutIfAbsent("k", b"first", MINUTE),
@@ -105,10 +110,10 @@ def test_what_has_had_its_time_is_gone(url: str):
 
 def test_the_time_of_a_counter_and_of_a_set_starts_with_the_first(url: str):
     async def work(state: SharedState) -> list[Any]:
-        await state.apply(Increment("a", 1, 0.3), AddToSet("s", ("x",), 0.3), Push("p", b"1", 3, 0.3))
+        await state.apply(Increment("a", 1, 1.0), AddToSet("s", ("x",), 1.0), Push("p", b"1", 3, 1.0))
         await asyncio.sleep(0.2)
         await state.apply(Increment("a", 1, MINUTE), AddToSet("s", ("y",), MINUTE), Push("p", b"2", 3, MINUTE))
-        await asyncio.sleep(0.2)
+        await asyncio.sleep(0.9)
         return await state.apply(Increment("a", 1, 1), SetSize("s"), Push("p", b"3", 3, 1))
 
     assert using(url, work) == [1.0, 0, [b"2", b"1"]]
@@ -116,8 +121,8 @@ def test_the_time_of_a_counter_and_of_a_set_starts_with_the_first(url: str):
 
 def test_nothing_comes_between_the_steps_of_one_apply(url: str):
     async def work(state: SharedState) -> list[list[Any]]:
-        steps = (Increment("a", 1, MINUTE), Push("p", b"x", 100, MINUTE))
-        return await asyncio.gather(*(state.apply(*steps) for _ in range(20)))
+        one = Increment("a", 1, MINUTE)
+        return await asyncio.gather(*(state.apply(one, Push("p", bytes([number]), 100, MINUTE)) for number in range(20)))
 
     assert all(total == len(before) + 1 for total, before in using(url, work))
 
