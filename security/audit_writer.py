@@ -62,11 +62,11 @@ class AuditWriter:
         self._thread = threading.Thread(target=self._run, name="gridward-audit", daemon=True)
         self._thread.start()
 
-    async def write(self, act: Act) -> int:
+    async def write(self, act: Act, patience_seconds: float = WAIT_SECONDS) -> int:
         """The act's number in the log, once it is committed.
 
-        Raises ValueError as `audit_log.written`, UnavailableError when it was not committed within two seconds: it may
-        still be, later.
+        Raises ValueError as `audit_log.written`, UnavailableError when it was not committed within `patience_seconds`: it
+        may still be, later.
         """
         fields = written(act)
         if self._closed or self._queue.qsize() >= WAITING_LIMIT:
@@ -75,7 +75,7 @@ class AuditWriter:
         waiting = _Waiting(fields, loop.create_future(), loop)
         self._queue.put(waiting)
         # Cheaper than a task with a time-out, on a path that every request takes.
-        limit = loop.call_later(WAIT_SECONDS, _fail, waiting.answer, _not_written("the store does not answer"))
+        limit = loop.call_later(patience_seconds, _fail, waiting.answer, _not_written("the store does not answer"))
         try:
             return await waiting.answer
         finally:

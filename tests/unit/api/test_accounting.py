@@ -9,6 +9,7 @@ import pytest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.accounting import Accounting, network_of
+from pipeline.database import SERVICE_PATIENCE_SECONDS
 from security.audit_writer import Act
 from security.errors import UnavailableError
 from security.identity import Identity, Role
@@ -23,9 +24,11 @@ class KeptActs:
 
     def __init__(self) -> None:
         self.acts: list[Act] = []
+        self.waited: list[float] = []
         self.fails = False
 
-    async def write(self, act: Act) -> int:
+    async def write(self, act: Act, patience_seconds: float) -> int:
+        self.waited.append(patience_seconds)
         if self.fails:
             raise UnavailableError("no database")
         self.acts.append(act)
@@ -103,6 +106,14 @@ def test_an_answer_that_cannot_be_entered_is_not_given() -> None:
     assert sent[0]["status"] == 503
     assert (b"retry-after", b"5") in sent[0]["headers"]
     assert b"a forecast" not in b"".join(message.get("body", b"") for message in sent)
+
+
+def test_the_entry_of_a_store_that_was_waited_for_is_not_waited_for_as_long_again() -> None:
+    log = KeptActs()
+    for status in (200, 503):
+        play(answering(status, b"{}"), log, scope())
+    usual, away = log.waited
+    assert away < 2.0 - SERVICE_PATIENCE_SECONDS - 0.3 < usual < 2.0
 
 
 def test_a_stream_is_entered_when_it_begins_and_then_passes() -> None:
