@@ -1,4 +1,4 @@
-"""What the thief asks: twelve ways to spend twenty thousand questions, from crude to patient.
+"""What the thief asks: thirteen ways to spend twenty thousand questions, from crude to patient.
 
     random      archive days under temperatures drawn from the archive's own variety (principal components)
     jittered    archive days under their own temperatures, smoothly disturbed
@@ -7,6 +7,7 @@
     active      where the thief knows the least: the farthest of many candidates from all that it asked before
     grid        archive days on a regular grid of shifts
     derivatives single intervals moved, one after the other: finite differences
+    interleaved `derivatives` on smoothly disturbed paths of the two latest days in turn, which the model did not learn from
     sybil       `jittered` over five accounts at a person's pace
     present     the coming day alone, with scenarios as a heavy user draws them, sixty a day
     presents    `present` over five accounts, each with scenarios of its own
@@ -108,6 +109,18 @@ def derivatives(temperature_c: Temperatures, random: np.random.Generator) -> Que
         yield _fast(number, "thief", day, path, temperature_c)
 
 
+def interleaved(temperature_c: Temperatures, random: np.random.Generator) -> Questions:
+    """See the module."""
+    days, numbers = since_training(BEGINS)[-2:], count()
+    while True:
+        paths = [temperature_c[day] + _smooth(random, 2.5) for day in days]
+        for slot in range(SLOTS):
+            for day, path in zip(days, paths, strict=True):
+                moved = path.copy()
+                moved[slot] += 1.0
+                yield _fast(next(numbers), "thief", day, moved, temperature_c)
+
+
 def sybil(temperature_c: Temperatures, random: np.random.Generator) -> Questions:
     """See the module."""
     for number, one in enumerate(jittered(temperature_c, random)):
@@ -154,6 +167,7 @@ STRATEGIES: dict[str, Callable[[Temperatures, np.random.Generator], Questions]] 
     "active": active,
     "grid": grid,
     "derivatives": derivatives,
+    "interleaved": interleaved,
     "sybil": sybil,
     "present": present,
     "presents": presents,

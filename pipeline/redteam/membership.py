@@ -2,8 +2,10 @@
 
 The attacker has the week's demand, asks for forecasts of its days, and trains shadow models of its own with and without each
 week: what is measured of an answer (its error, its width) is held against what both kinds of shadow models show. Or it asks
-about other days altogether, and looks for the trace that the week left there. Source: Carlini et al. 2022, "Membership
-inference attacks from first principles" (the online attack, with a Gaussian for each record).
+about other days altogether, and looks for the trace that the week left there: of each week by itself, or of all weeks at
+once. That is far stronger: what hides one week's trace are, for the most part, the other weeks' traces. Sources: Carlini et
+al. 2022, "Membership inference attacks from first principles" (the online attack, with a Gaussian for each record); Hoerl &
+Kennard 1970, "Ridge regression: biased estimation for nonorthogonal problems" (all records at once).
 """
 
 from __future__ import annotations
@@ -16,6 +18,8 @@ from data.schema import Array, Flags
 
 BOOTSTRAPS = 2000
 FLOOR = 1e-9
+# Strengths of the ridge that `joint_scores` chooses from, as shares of a mode's mean strength.
+RIDGES = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
 
 
 @dataclass(frozen=True)
@@ -43,13 +47,30 @@ def trace_scores(answers: Array, member: Flags, target: int) -> Array:
     answers: of each model to questions about other days, shape (models, questions).
     """
     others = np.arange(len(answers)) != target
-    scores = np.empty(member.shape[1])
-    for record in range(member.shape[1]):
-        saw = member[others, record]
-        with_it, without_it = answers[others][saw].mean(axis=0), answers[others][~saw].mean(axis=0)
-        towards = with_it - without_it
-        scores[record] = (answers[target] - (with_it + without_it) / 2) @ towards / max(float(towards @ towards), FLOOR)
+    saw, told = member[others].astype(np.float64), answers[others]
+    with_it = saw.T @ told / saw.sum(axis=0)[:, None]
+    without_it = (1 - saw).T @ told / (1 - saw).sum(axis=0)[:, None]
+    towards = with_it - without_it
+    along = ((answers[target] - (with_it + without_it) / 2) * towards).sum(axis=1)
+    scores: Array = along / np.maximum((towards**2).sum(axis=1), FLOOR)
     return scores
+
+
+def joint_scores(answers: Array, member: Flags) -> Array:
+    """How much each model's answers speak for each record, all records told at once; shape (models, records).
+
+    answers: of each model to questions about other days, shape (models, questions). Each model is told from the others
+    alone, in closed form; the ridge is the one under which they tell each other best.
+    """
+    away = answers - answers.mean(axis=0)
+    strength, modes = np.linalg.eigh(away @ away.T)
+    # Rounding leaves some a little below nothing.
+    strength = np.maximum(strength, 0.0)
+    usual = max(float(strength.mean()), FLOOR)
+    sought = member.astype(np.float64) - 0.5
+    fits: list[Array] = [(modes * (strength / (strength + ridge * usual))) @ modes.T for ridge in RIDGES]
+    told = [_left_out(fit, sought) for fit in fits]
+    return min(told, key=lambda scores: float(((scores - sought) ** 2).sum()))
 
 
 def advantage(scores: Array, member: Flags, seed: int) -> Advantage:
@@ -77,6 +98,13 @@ def best_threshold(scores: Array, member: Flags) -> float:
     candidates = np.unique(np.quantile(scores, np.linspace(0.02, 0.98, 97)))
     gains = [float((scores[member] > one).mean() - (scores[~member] > one).mean()) for one in candidates]
     return float(candidates[int(np.argmax(gains))])
+
+
+def _left_out(fit: Array, sought: Array) -> Array:
+    """What a linear fit says of each row when it was made without that row. fit: shape (rows, rows)."""
+    own = np.diag(fit)[:, None]
+    said: Array = (fit @ sought - own * sought) / (1 - own)
+    return said
 
 
 def _moments(measured: Array, chosen: Flags) -> tuple[Array, Array]:

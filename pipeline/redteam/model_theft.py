@@ -16,7 +16,7 @@ import lightgbm as lgb
 import numpy as np
 from scipy.linalg import solve
 
-from data.schema import Array, Integers
+from data.schema import Array, Flags, Integers
 from forecasting.day_table import DayTable
 from forecasting.kernel_features import PLAIN, THIRDS, block_features
 from forecasting.kernel_learning import starting_kernel
@@ -68,10 +68,7 @@ class Surrogate:
 
     def fit(self, known: Known, answers_mw: Array) -> Surrogate:
         """Learn from answers, shape (questions, slots)."""
-        # Whole days: questions about one day are nearly the same question.
-        days = sorted(set(known.days))
-        kept = {days[int(row)] for row in self._random.permutation(len(days))[: max(1, int(KEPT_ASIDE * len(days)))]}
-        aside = np.array([day in kept for day in known.days])
+        aside = self._kept_aside(known.days)
         learned, held = np.flatnonzero(~aside), np.flatnonzero(aside)
         ways: list[KernelSurrogate | BoostedSurrogate] = [KernelSurrogate(self._random), BoostedSurrogate(self._random)]
         errors = []
@@ -81,6 +78,13 @@ class Surrogate:
         self._best = ways[int(np.argmin(errors))]
         self.by = type(self._best).__name__
         return self
+
+    def _kept_aside(self, asked: Sequence[date]) -> Flags:
+        """Whole days, since questions about one day are nearly the same question; of a single day, some of its questions."""
+        days = sorted(set(asked))
+        groups = np.array([days.index(day) for day in asked]) if len(days) > 1 else np.arange(len(asked))
+        count = int(groups.max()) + 1
+        return np.isin(groups, self._random.permutation(count)[: max(1, int(KEPT_ASIDE * count))])
 
     def predict(self, known: Known) -> Array:
         """What the thief's model says [MW], shape (questions, slots)."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
 from itertools import islice
 
 import numpy as np
@@ -30,7 +33,10 @@ from data.schema import Array
 from pipeline.disguise import disguised
 from pipeline.redteam.model_theft import Surrogate
 from pipeline.watermark import mark_name, recognise
+from security.memory_state import MemoryState
 from security.query_guard import Level, watermark_of
+from security.query_sequence import Signs, odd
+from security.shared_state import Push, Step
 
 MEDIAN = 4
 STOLEN = 400
@@ -74,11 +80,87 @@ def test_every_way_of_asking_for_too_much_is_blocked_before_two_thousand_questio
     assert at < BLOCKED_BEFORE
 
 
-def test_finite_differences_are_seen_within_a_hundred_questions(oracle: Oracle):
+def neighbours_alone(newest: bytes, before: Sequence[bytes], signs: Signs) -> str:
+    """The rule without its safeguard: each path is held against the one before it, whatever day that is about."""
+    steps = zip([newest, *before], before, strict=False)
+    shown = Counter(odd(one, [other], replace(signs, fewest=1)) for one, other in steps)
+    return next((sign for sign in ("probing", "creeping") if shown[sign] >= signs.fewest), "")
+
+
+RULES = {"neighbours alone": neighbours_alone, "all of a day": odd}
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_finite_differences_are_seen_within_a_hundred_questions(oracle: Oracle, monkeypatch: pytest.MonkeyPatch, rule: str):
+    monkeypatch.setattr("security.query_guard.odd", RULES[rule])
     heard = SimulatedGuard().hear(asked_by(oracle, "derivatives", 100))
 
     assert blocked_at(heard) is not None
     assert "probing" in heard[-1].verdict.standing.why
+
+
+def between_decoys(oracle: Oracle) -> list:
+    """One day's finite differences, a scenario that means nothing before each."""
+    rng, asked = np.random.default_rng(6), []
+    for probe in asked_by(oracle, "interleaved", GRADIENTS)[::2]:
+        path = probe.asked.base_c + np.interp(np.arange(48), np.arange(0, 49, 8), rng.normal(0, 2.5, 7))
+        asked += [replace(probe, asked=replace(probe.asked, temperatures_c=path)), probe]
+    return asked
+
+
+def between_repeats(oracle: Oracle) -> list:
+    """One day's finite differences, and before each the same four scenarios, which cost nothing."""
+    asked = []
+    for probe in asked_by(oracle, "interleaved", GRADIENTS)[::2]:
+        fan = [replace(probe.asked, temperatures_c=probe.asked.base_c + shift) for shift in (-2.0, -1.0, 1.0, 2.0)]
+        asked += [replace(probe, asked=one) for one in (*fan, probe.asked)]
+    return asked
+
+
+GRADIENTS = 2 * 48
+HIDDEN = {
+    "two days in turn": lambda oracle: asked_by(oracle, "interleaved", GRADIENTS),
+    "decoys between": between_decoys,
+}
+
+
+@pytest.mark.parametrize("hidden", HIDDEN)
+@pytest.mark.parametrize("rule", RULES)
+def test_finite_differences_between_other_questions_are_hidden_from_neighbours_and_seen_among_all_of_the_day(
+    oracle: Oracle, monkeypatch: pytest.MonkeyPatch, hidden: str, rule: str
+):
+    monkeypatch.setattr("security.query_guard.odd", RULES[rule])
+    heard = SimulatedGuard().hear(HIDDEN[hidden](oracle))
+
+    if rule == "neighbours alone":
+        assert set(highest(heard).values()) == {Level.OPEN}
+    else:
+        assert blocked_at(heard) is not None
+        assert "probing" in heard[-1].verdict.standing.why
+
+
+class KeepsRepeats(MemoryState):
+    """Without its safeguard: what is pushed again takes another place among the newest."""
+
+    async def apply(self, *steps: Step) -> list:
+        answers = await super().apply(*steps)
+        for step, before in zip(steps, answers, strict=True):
+            if isinstance(step, Push):
+                self._values[step.key] = [step.value, *before][: step.keep]
+        return answers
+
+
+@pytest.mark.parametrize("state", [KeepsRepeats, MemoryState])
+def test_repeats_between_finite_differences_take_no_place_among_what_is_looked_at(
+    oracle: Oracle, monkeypatch: pytest.MonkeyPatch, state: type[MemoryState]
+):
+    monkeypatch.setattr("benchmarks.guarded_asking.MemoryState", state)
+    heard = SimulatedGuard().hear(between_repeats(oracle))
+
+    if state is KeepsRepeats:
+        assert set(highest(heard).values()) == {Level.OPEN}
+    else:
+        assert "probing" in heard[-1].verdict.standing.why
 
 
 def test_ten_thousand_genuine_questions_pass_unhindered_and_hardly_rounded(oracle: Oracle):
@@ -115,6 +197,15 @@ def test_averaging_repeats_and_accounts_comes_no_nearer_to_the_model(oracle: Ora
     assert np.ptp(np.stack(answers), axis=0).max() == 0.0
     # Five accounts differ in their marks alone: what is drawn at random is the same for all.
     assert {answer.verdict.seed for answer in SimulatedGuard().hear(one)} == {repeats[0].verdict.seed}
+
+
+def test_even_answers_about_a_single_day_teach_a_thief_something(oracle: Oracle):
+    asked = asked_by(oracle, "derivatives", 40)
+    assert len({one.asked.day for one in asked}) == 1
+    paths = np.stack([path_of(oracle, one) for one in asked])
+    known, answers = known_of(oracle, [one.asked.day for one in asked], paths), medians(says_of(oracle, asked))
+
+    assert stolen_error(known, answers, (known, answers), seed=1) < 1.0
 
 
 def stolen_forecasts(oracle: Oracle, marked: bool) -> tuple[Array, Array, list]:
