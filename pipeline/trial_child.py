@@ -187,7 +187,8 @@ def _ended(worker: int, deadline: float) -> int | None:
 
 
 def _told(status: int) -> str:
-    if status == -signal.SIGXCPU:
+    # The worker's own alarm goes off first where the server was held up.
+    if status in (-signal.SIGXCPU, -signal.SIGALRM):
         return HUNG
     if status < 0:
         return f"crashed (signal {-status})"

@@ -184,7 +184,8 @@ def test_a_flooding_a_dripping_and_a_lying_provider_do_not_stop_an_honest_one(se
         flooding.says(floods())
         dripping.says(drips())
         lying.says(sends(met_norway(updated_at=NOW + timedelta(days=1))))
-        chosen = settings(total_seconds=0.4)
+        # Time for the flood to become too large, and for the honest one beside it.
+        chosen = settings(total_seconds=2.0)
         servers = {"flooding": flooding, "dripping": dripping, "lying": lying, "honest": server}
         providers = [MetNorway(59.91, 10.75, "k", chosen, name, one.url) for name, one in servers.items()]
         # Off: asked one after the other without care, the first failure ends the round.
@@ -193,7 +194,7 @@ def test_a_flooding_a_dripping_and_a_lying_provider_do_not_stop_an_honest_one(se
         # On:
         started = time.monotonic()
         outcomes = poll(providers, {}, NOW, folder=tmp_path, require_key=believed)
-        assert time.monotonic() - started < 3
+        assert time.monotonic() - started < 20
     failed = {name: outcome.reason for name, outcome in outcomes.items() if isinstance(outcome, ProviderFailed)}
     assert failed == {"flooding": "too_large", "dripping": "timeout", "lying": "from_the_future"}
     assert isinstance(outcomes["honest"], ProviderAnswer)

@@ -107,10 +107,10 @@ def test_unchanged_is_no_answer_to_a_question_without_a_condition(server: Weathe
 # Attempts
 
 
-@pytest.mark.parametrize("fault", [sends("busy", status=500), sends("busy", status=503), waits(0.25, GOOD)])
+@pytest.mark.parametrize("fault", [sends("busy", status=500), sends("busy", status=503), waits(5.0, GOOD)])
 def test_a_fault_that_passes_is_outlived(server: WeatherServer, fault: object) -> None:
     server.says(fault, GOOD)  # type: ignore[arg-type]
-    assert ask(server, read_seconds=0.2).payload == b'{"fine": true}'
+    assert ask(server, read_seconds=1.0).payload == b'{"fine": true}'
     assert len(server.asked) == 2
 
 
@@ -164,8 +164,8 @@ def test_a_retry_after_that_cannot_be_read_does_not_count(server: WeatherServer)
 
 
 def test_a_server_that_stays_silent_times_out_after_every_attempt(server: WeatherServer) -> None:
-    server.says(waits(0.5, GOOD))
-    assert refused(server, read_seconds=0.05).reason == "timeout"
+    server.says(waits(5.0, GOOD))
+    assert refused(server, read_seconds=0.3).reason == "timeout"
     assert len(server.asked) == 3
 
 

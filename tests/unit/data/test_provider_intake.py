@@ -125,8 +125,8 @@ def test_one_that_fails_leaves_the_others_be(
 def test_one_that_is_late_is_not_waited_for(server: WeatherServer, folder: Path) -> None:
     done = threading.Event()
     started = time.monotonic()
-    outcomes = polled(folder, Stub(lambda _: done.wait(5)), meteo(server), deadline_seconds=0.3)
-    assert time.monotonic() - started < 3
+    outcomes = polled(folder, Stub(lambda _: done.wait(60)), meteo(server), deadline_seconds=2.0)
+    assert time.monotonic() - started < 20
     done.set()
     late = outcomes["stub"]
     assert isinstance(late, ProviderFailed)
