@@ -157,7 +157,9 @@ class Load:
         return Outcome(dict(self._statuses), seconds, quantiles_of(self._latencies))
 
     async def _arrivals(self, began: float) -> None:
-        """Offer requests at the moments of a Poisson process. Near one it spins: timers are a millisecond coarse."""
+        """Offer requests at the moments of a Poisson process. Timers are a millisecond coarse, which counts as latency; it
+        must not spin until the moment, because the stores of the service run on this core.
+        """
         chance = random.Random(self.order.seed)  # noqa: S311 (arrivals, no secret)
         meant_at = began
         for _ in range(self.order.count):
@@ -165,7 +167,7 @@ class Load:
             if meant_at > self._ends_at:
                 break
             while (left := meant_at - time.perf_counter()) > 0:
-                await asyncio.sleep(left - 0.002 if left > 0.003 else 0)
+                await asyncio.sleep(left)
             if self._idle:
                 self._send(self._idle.popleft(), meant_at)
             else:

@@ -55,6 +55,8 @@ def postgresql_engine(url: URL, patience_seconds: float) -> Engine:
         max_overflow=_MORE_WHEN_BUSY,
         pool_timeout=_WAIT_FOR_CONNECTION,
         pool_recycle=_RECYCLE_SECONDS,
+        # Always the same few: the server's process behind each is another one, which has to wake up.
+        pool_use_lifo=True,
         connect_args=arguments,
     )
     event.listen(engine, "do_connect", _connect)

@@ -33,6 +33,8 @@ HEAD_EVERY_SECONDS = 0.5
 FAILED_HEAD_WAITS_SECONDS = 5.0
 # Of one commit. More at once would make the first wait for the last.
 BATCH = 500
+# Where several came with the last commit more are on their way; one that waits for them costs each of them less.
+CROWD, GATHERED_SECONDS = 3, 0.004
 # Beyond what a store that works lets wait: memory stays bounded while it is away (AML.T0029).
 WAITING_LIMIT = 10_000
 
@@ -57,6 +59,7 @@ class AuditWriter:
         self._queue: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
         self._closed = False
         self._tail: Tail | None = None
+        self._last_batch = 0
         self._unsigned = False
         self._sign_after = 0.0
         self._thread = threading.Thread(target=self._run, name="gridward-audit", daemon=True)
@@ -103,6 +106,8 @@ class AuditWriter:
         patience = max(0.0, self._sign_after - time.monotonic()) if self._unsigned else None
         try:
             one = self._queue.get(timeout=patience)
+            if self._last_batch >= CROWD:
+                time.sleep(GATHERED_SECONDS)
             while one is not None:
                 # Whoever gave up was told that it failed.
                 if not one.answer.done():
@@ -115,6 +120,7 @@ class AuditWriter:
         return batch, False
 
     def _write_batch(self, batch: list[_Waiting]) -> None:
+        self._last_batch = len(batch)
         try:
             with self._transaction() as session:
                 tail = append_many(session, [one.fields for one in batch], self._tail)

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -140,6 +141,33 @@ def test_what_waits_at_the_same_moment_is_one_transaction(store: Store, writer: 
 
     asyncio.run(run())
     assert store.sizes == [1, audit_writer.BATCH, 900 - audit_writer.BATCH]
+
+
+def test_after_a_crowd_a_commit_waits_for_who_comes_next_and_after_one_alone_it_does_not(
+    store: Store, writer: AuditWriter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(audit_writer, "GATHERED_SECONDS", 0.5)
+
+    async def apart(number: int) -> None:
+        await asyncio.sleep(0.05 * number)
+        await writer.write(act(number))
+
+    async def run() -> float:
+        began = time.monotonic()
+        await writer.write(act())
+        await writer.write(act())
+        alone = time.monotonic() - began
+        store.goes_on.clear()
+        one = asyncio.ensure_future(writer.write(act()))
+        crowd = asyncio.ensure_future(outcomes(writer, range(audit_writer.CROWD)))
+        await everyone_has_asked()
+        store.goes_on.set()
+        await asyncio.gather(one, crowd)
+        await asyncio.gather(*(apart(number) for number in range(3)))
+        return alone
+
+    assert asyncio.run(run()) < 0.5
+    assert store.sizes[-1] == 3
 
 
 def test_nobody_is_answered_before_the_commit(store: Store, writer: AuditWriter) -> None:
