@@ -68,3 +68,14 @@ def test_what_is_larger_than_a_socket_holds_goes_and_comes_whole(engine: Engine)
     large = "ü" * 4_000_000
     with reading(engine) as session:
         assert session.connection().execute(text("SELECT :x, :y"), {"x": large, "y": 1}).one() == (large, "1")
+
+
+def test_an_entry_costs_the_same_however_long_the_log_is(engine: Engine):
+    # Ten times on one connection: by then PostgreSQL keeps its plans, made while the log was short.
+    for many in (*[1] * 10, 3000):
+        with transaction(engine) as session:
+            append_many(session, [written(ACT)] * many)
+    with transaction(engine) as session:
+        append_many(session, [written(ACT)])
+        read = text("SELECT relname, seq_tup_read FROM pg_stat_xact_user_tables WHERE relname LIKE 'audit%'")
+        assert dict(map(tuple, session.connection().execute(read))) == {"audit_entry": 0, "audit_node": 0}
