@@ -35,6 +35,9 @@ _HEALTH_SECONDS = 30
 # The thread that commits the audit entries asks for the interpreter lock some ten times a commit: at Python's 5 ms, the
 # answers of a busy loop would wait for fifty.
 _SWITCH_SECONDS = 0.0002
+# What lives for a minute (the callers' counts) is searched for garbage with everything made since the start, at Python's own
+# numbers several times a second; all answers wait meanwhile.
+_GARBAGE_THRESHOLDS = (10_000, 20, 200)
 
 
 def run_here(app: FastAPI, listener: socket.socket, tls: Tls | None) -> None:
@@ -57,6 +60,7 @@ def service_app() -> FastAPI:
     # Readings and models stay: looking through them for garbage would stop all answers meanwhile.
     gc.collect()
     gc.freeze()
+    gc.set_threshold(*_GARBAGE_THRESHOLDS)
     return app
 
 
