@@ -31,7 +31,7 @@ from security.shared_state import PutIfAbsent, SharedState
 ACCOUNTED = "/v1/"
 ANSWERED, DENIED, REFUSED = "request.answered", "access.denied", "request.refused"
 UNKNOWN = "unknown"
-AWAY_SECONDS = 0.25
+_AWAY_SECONDS = 0.25
 _FLOOD_SECONDS = 60
 _UNGUARDED = (HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED, HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
 _LONGEST_SHOWN = 80
@@ -67,7 +67,7 @@ class Accounting:
             if _may_flood(scope, status) and not await self._first_of_a_flood(scope, status):
                 return True
             # A store that is away was waited for already, and both waits together stay below two seconds.
-            patience = AWAY_SECONDS if status == HTTPStatus.SERVICE_UNAVAILABLE else WAIT_SECONDS
+            patience = _AWAY_SECONDS if status == HTTPStatus.SERVICE_UNAVAILABLE else WAIT_SECONDS
             await self._writer.write(self._act(scope, status, question, answer), patience)
         except UnavailableError as error:
             _LOG.error("an answer was not given: it could not be entered", request_id=state["request_id"], why=str(error))

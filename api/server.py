@@ -32,8 +32,8 @@ _WORKER = "api.server:worker_app"
 # What is being answered when the service is told to stop may be finished; a stream of progress would never be.
 _GRACE_SECONDS = 10
 _HEALTH_SECONDS = 30
-# The thread that commits the audit entries asks for the interpreter lock some ten times a commit: at Python's 5 ms, the
-# answers of a busy loop would wait for fifty.
+# The thread that commits the audit entries asks for the interpreter lock several times a commit: at Python's 5 ms, the
+# answers of a busy loop would wait for each.
 _SWITCH_SECONDS = 0.0002
 # What lives for a minute (the callers' counts) is searched for garbage with everything made since the start, at Python's own
 # numbers several times a second; all answers wait meanwhile.

@@ -21,7 +21,7 @@ from sqlmodel import create_engine
 from pipeline.errors import PipelineError
 
 READS_ONLY = "gridward_reads_only"
-WRITE_LOCK = 0x6772_6964_7761_7264  # "gridward"
+_WRITE_LOCK = 0x6772_6964_7761_7264  # "gridward"
 
 _CONNECTIONS, _MORE_WHEN_BUSY, _RECYCLE_SECONDS = 8, 8, 600
 _WAIT_FOR_CONNECTION = 0.3
@@ -125,7 +125,7 @@ def _begin(connection: Connection) -> None:
     if connection.get_execution_options().get(READS_ONLY):
         connection.exec_driver_sql("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY")
     else:
-        connection.exec_driver_sql(f"BEGIN; SELECT pg_advisory_xact_lock({WRITE_LOCK})")
+        connection.exec_driver_sql(f"BEGIN; SELECT pg_advisory_xact_lock({_WRITE_LOCK})")
 
 
 def _tls(mode: str) -> ssl.SSLContext | bool:
