@@ -9,7 +9,7 @@ from api.admission import Admission
 from api.metrics import Metrics
 from api.tracing import Tracing
 from pipeline.checkpoints import Checkpoints
-from pipeline.database import transaction
+from pipeline.database import at_once, transaction
 from pipeline.jobs import Jobs
 from pipeline.open_guard import open_query_guard
 from pipeline.serving import Clock, Serving
@@ -72,7 +72,9 @@ def house_for(serving: Serving, settings: Settings) -> House:
         limiter=RateLimiter(settings.rate_limit_per_minute, redis_url),
         admission=Admission(station, settings, state),
         query_guard=open_query_guard(station, state),
-        writer=AuditWriter(partial(transaction, station.engine), partial(witness, station)),
+        writer=AuditWriter(
+            partial(transaction, station.engine), partial(witness, station), partial(at_once, station.engine)
+        ),
         jobs=Jobs(serving),
         what_ifs=WhatIfs(),
         metrics=Metrics(),

@@ -26,7 +26,7 @@ from typing import Any
 from sqlalchemy import Engine
 
 from benchmarks.private_stores import private_postgresql
-from pipeline.database import make_engine, reading, transaction
+from pipeline.database import at_once, make_engine, reading, transaction
 from security.audit_check import StoredEntry, check_entries, entries_from, verify_whole_log
 from security.audit_heads import SignedHead, read_heads, sign_head
 from security.audit_log import GENESIS_HASH, append_many, leaf_data, written
@@ -206,7 +206,7 @@ def speed(kind: str, many: int, seed: int) -> Speed:
     chance, signer = random.Random(seed), new_signer()  # noqa: S311 (entries to prove, no secrets)
     with tempfile.TemporaryDirectory() as name, store(kind, Path(name)) as engine:
         path = Path(name) / "heads.jsonl"
-        writer = AuditWriter(partial(transaction, engine), partial(sign, engine, signer, path))
+        writer = AuditWriter(partial(transaction, engine), partial(sign, engine, signer, path), partial(at_once, engine))
         appends = asyncio.run(write_all(writer, many))
         writer.close()
         heads = read_heads(path, {signer.key_id: signer.public_key})

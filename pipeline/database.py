@@ -22,7 +22,7 @@ from sqlmodel import Session, create_engine
 from pipeline.database_errors import no_connection_free, translate
 from pipeline.errors import PipelineError
 from pipeline.migrations import NEWEST
-from pipeline.postgresql import READS_ONLY, postgresql_engine
+from pipeline.postgresql import AT_ONCE, READS_ONLY, postgresql_engine
 
 DATABASE = "gridward.sqlite"
 PATIENCE_SECONDS = 5.0
@@ -90,6 +90,16 @@ def transaction(engine: Engine) -> Iterator[Session]:
     Raises UnavailableError when the database is away, or was when it should have committed (which may be done or not).
     """
     with _session(engine) as session:
+        yield session
+
+
+@contextmanager
+def at_once(engine: Engine) -> Iterator[Session]:
+    """A `transaction` for one statement that changes something: PostgreSQL is asked once for all of it.
+
+    There a second statement is a transaction of its own. Raises UnavailableError as `transaction`.
+    """
+    with _session(engine.execution_options(**{AT_ONCE: True})) as session:
         yield session
 
 

@@ -1,7 +1,7 @@
 """PostgreSQL by pg8000, asked once a statement: engines whose connections send what belongs together in one go.
 
 pg8000 waits for the server three times a statement with parameters and three times a commit. Each wait lets go of the
-interpreter, which a busy event loop gives back late: a commit of the audit log costs ten waits so, and four here.
+interpreter, which a busy event loop gives back late: a commit of the audit log would cost ten waits, and costs one here.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import logging
 import socket
 import ssl
 import traceback
-from typing import Any
+from typing import Any, cast
 
 import pg8000
 from pg8000.converters import make_params
@@ -20,8 +20,11 @@ from sqlmodel import create_engine
 
 from pipeline.errors import PipelineError
 
-READS_ONLY = "gridward_reads_only"
+READS_ONLY, AT_ONCE = "gridward_reads_only", "gridward_at_once"
 _WRITE_LOCK = 0x6772_6964_7761_7264  # "gridward"
+_BEGIN_READING = "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY"
+# Without a row, which would stand among those of the statement that it goes with.
+_LOCK = f"SELECT WHERE pg_advisory_xact_lock({_WRITE_LOCK})::text IS NULL"
 
 _CONNECTIONS, _MORE_WHEN_BUSY, _RECYCLE_SECONDS = 8, 8, 600
 _WAIT_FOR_CONNECTION = 0.3
@@ -72,12 +75,21 @@ class PipelinedConnection(pg8000.Connection):  # type: ignore[misc]  # pg8000 ha
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self.autocommit = True
+        self._before = ""
+
+    def before_next(self, statement: str) -> None:
+        """Execute this before the next statement, as one message and, where none is open, one transaction with it."""
+        self._before = statement
 
     def execute_unnamed(self, statement: str, vals: Any = (), oids: Any = (), stream: Any = None) -> Context:
         """Parse, bind and execute as one message (PostgreSQL's protocol, "Extended Query"); an error comes at its end."""
         if stream is not None:
             return super().execute_unnamed(statement, vals, oids, stream)
         context = Context(statement)
+        if before := self._taken():
+            self.send_PARSE(NULL_BYTE, before)
+            self.send_BIND(NULL_BYTE, ())
+            self.send_EXECUTE()
         self.send_PARSE(NULL_BYTE, statement, oids)
         self.send_DESCRIBE_STATEMENT(NULL_BYTE)
         self.send_BIND(NULL_BYTE, make_params(self.py_types, vals))
@@ -90,14 +102,27 @@ class PipelinedConnection(pg8000.Connection):  # type: ignore[misc]  # pg8000 ha
         self.handle_messages(context)
         return context
 
+    def execute_simple(self, statement: str) -> Context:
+        """Execute what has no parameters."""
+        before = self._taken()
+        return super().execute_simple(f"{before}; {statement}" if before else statement)
+
     def commit(self) -> None:
-        """Commit; one wait."""
-        self.execute_simple("commit")
+        """Commit what was begun; one wait, or none."""
+        self._end("commit")
 
     def rollback(self) -> None:
         """Roll back what was begun; one wait, or none."""
+        self._end("rollback")
+
+    def _end(self, how: str) -> None:
+        self._taken()
         if self._in_transaction:
-            self.execute_simple("rollback")
+            self.execute_simple(how)
+
+    def _taken(self) -> str:
+        before, self._before = self._before, ""
+        return before
 
 
 def _connect(dialect: Any, _record: object, arguments: list[Any], options: dict[str, Any]) -> Any:
@@ -122,10 +147,17 @@ def _connect(dialect: Any, _record: object, arguments: list[Any], options: dict[
 
 
 def _begin(connection: Connection) -> None:
-    if connection.get_execution_options().get(READS_ONLY):
-        connection.exec_driver_sql("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+    options, driver = (
+        connection.get_execution_options(),
+        cast("PipelinedConnection", connection.connection.driver_connection),
+    )
+    if options.get(READS_ONLY):
+        driver.before_next(_BEGIN_READING)
+    elif options.get(AT_ONCE):
+        driver.before_next(_LOCK)
     else:
-        connection.exec_driver_sql(f"BEGIN; SELECT pg_advisory_xact_lock({_WRITE_LOCK})")
+        # Not with the next statement: from here on nobody else writes, nor what else the lock guards (files).
+        connection.exec_driver_sql(f"BEGIN; {_LOCK}")
 
 
 def _tls(mode: str) -> ssl.SSLContext | bool:

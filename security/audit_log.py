@@ -49,6 +49,10 @@ class EntryBroken(AuditLogBroken):
         super().__init__(why, where=f"audit entry {seq}", mend=_RESTORE)
 
 
+class WrittenMeanwhile(UnavailableError):
+    """The log does not end where the writer left it; nothing was written."""
+
+
 class AuditEntry(SQLModel, table=True):
     """One act. `details` is canonical JSON text; the hashes are hex SHA-256, the first `previous_hash` all zeros."""
 
@@ -107,19 +111,32 @@ def append(
     session: Session, *, actor: str, action: str, subject: str, details: Mapping[str, object], at: datetime
 ) -> AuditEntry:
     """Write one act inside the caller's transaction: both are committed, or neither. Raises as `append_many`."""
-    fields, _ = _append(session, [written(Act(actor, action, subject, details, at))], None)
+    fields, _ = _append(session, [written(Act(actor, action, subject, details, at))])
     return AuditEntry.model_validate({**fields[0], "at": at})
 
 
-def append_many(session: Session, acts: Sequence[Fields], known: Tail | None = None) -> Tail:
+def append_many(session: Session, acts: Sequence[Fields]) -> Tail:
     """Write acts, each prepared by `written`, in one go inside the caller's transaction, and tell where the log ends then.
 
-    known: where this caller's last transaction, committed, left it; spares reading the tree while nobody else appends.
     Other writers wait as long as the transaction holds the database's write lock; two that both write without it cannot both
     be right, and the later one is refused. Raises UnavailableError when the log cannot be written (roll back and do it all
     again).
     """
-    return _append(session, acts, known)[1]
+    return _append(session, acts)[1]
+
+
+def append_after(session: Session, known: Tail, acts: Sequence[Fields]) -> Tail:
+    """The same for who still knows where the log ended: nothing is read, and PostgreSQL is sent one statement.
+
+    known: where this caller's last transaction, committed, left the log. Raises WrittenMeanwhile when it ends elsewhere by
+    now (the entry's number is taken, or the trigger refuses it; roll back and use `append_many`), UnavailableError.
+    """
+    entries, nodes, tail = _sealed(known, acts)
+    try:
+        _insert(session, entries, nodes)
+    except DBAPIError as error:
+        raise WrittenMeanwhile("another writer of the audit log was first", mend="read where it ends") from error
+    return tail
 
 
 def written(act: Act) -> Fields:
@@ -146,7 +163,7 @@ def leaf_data(fields: Mapping[str, object]) -> bytes:
 def tail_of(session: Session) -> Tail:
     """Where the log ends, with the stored tree brought up to it, which may write. Raises UnavailableError as `append`."""
     with _unavailable_if_it_fails():
-        return _tail(session, None)
+        return _tail(session)
 
 
 def tail_at(session: Session, seq: int) -> Tail:
@@ -179,27 +196,30 @@ def subtree_hashes(session: Session, subtrees: Sequence[tuple[int, int]]) -> dic
     return found
 
 
-def _append(session: Session, acts: Sequence[Fields], known: Tail | None) -> tuple[list[Fields], Tail]:
+def _append(session: Session, acts: Sequence[Fields]) -> tuple[list[Fields], Tail]:
     session.flush()  # The caller's own changes first: their errors are not the log's.
     with _unavailable_if_it_fails():
-        tail = _tail(session, known)
-        previous_hash, peaks = tail.entry_hash, list(tail.peaks)
-        entries: list[Fields] = []
-        nodes: list[Fields] = []
-        for seq, act in enumerate(acts, tail.seq + 1):
-            entry = {"seq": seq, **act, "previous_hash": previous_hash}
-            leaf = leaf_data(entry)
-            previous_hash = entry["entry_hash"] = sha256_of_bytes(leaf)
-            entries.append(entry)
-            nodes.append({"seq": seq, "hashes": b"".join(add_leaf(peaks, leaf_hash(leaf), seq)).hex()})
+        entries, nodes, tail = _sealed(_tail(session), acts)
         _insert(session, entries, nodes)
-    return entries, Tail(tail.seq + len(acts), previous_hash, tuple(peaks))
+    return entries, tail
 
 
-def _tail(session: Session, known: Tail | None) -> Tail:
+def _sealed(tail: Tail, acts: Sequence[Fields]) -> tuple[list[Fields], list[Fields], Tail]:
+    """The rows of acts that follow `tail`, those of the tree, and where the log ends with them."""
+    previous_hash, peaks = tail.entry_hash, list(tail.peaks)
+    entries: list[Fields] = []
+    nodes: list[Fields] = []
+    for seq, act in enumerate(acts, tail.seq + 1):
+        entry = {"seq": seq, **act, "previous_hash": previous_hash}
+        leaf = leaf_data(entry)
+        previous_hash = entry["entry_hash"] = sha256_of_bytes(leaf)
+        entries.append(entry)
+        nodes.append({"seq": seq, "hashes": b"".join(add_leaf(peaks, leaf_hash(leaf), seq)).hex()})
+    return entries, nodes, Tail(tail.seq + len(acts), previous_hash, tuple(peaks))
+
+
+def _tail(session: Session) -> Tail:
     seq, entry_hash = _last(session)
-    if known is not None and (seq, entry_hash) == (known.seq, known.entry_hash):
-        return known
     _fill(session, seq)
     hashes = subtree_hashes(session, peaks_of(seq))
     return Tail(seq, entry_hash, tuple(hashes[peak] for peak in peaks_of(seq)))

@@ -11,6 +11,7 @@ away fails the writes that wait, within two seconds, and nothing else: the threa
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import queue
 import threading
@@ -22,7 +23,7 @@ from datetime import UTC, datetime
 
 from sqlmodel import Session
 
-from security.audit_log import Act, Fields, Tail, append_many, written
+from security.audit_log import Act, Fields, Tail, WrittenMeanwhile, append_after, append_many, written
 from security.errors import UnavailableError
 
 __all__ = ["Act", "AuditWriter"]
@@ -41,6 +42,9 @@ WAITING_LIMIT = 10_000
 _LOG = logging.getLogger("gridward.audit")
 
 
+Opened = Callable[[], AbstractContextManager[Session]]
+
+
 @dataclass(frozen=True, eq=False)
 class _Waiting:
     fields: Fields
@@ -49,12 +53,13 @@ class _Waiting:
 
 
 class AuditWriter:
-    """One for a process. transaction: commits at its end; witness: signs the log's head, in a transaction of its own."""
+    """One for a process. transaction: commits at its end; witness: signs the log's head, in a transaction of its own;
+    at_once: a transaction for one statement, None for the same as `transaction`.
+    """
 
-    def __init__(
-        self, transaction: Callable[[], AbstractContextManager[Session]], witness: Callable[[datetime], None]
-    ) -> None:
+    def __init__(self, transaction: Opened, witness: Callable[[datetime], None], at_once: Opened | None = None) -> None:
         self._transaction = transaction
+        self._at_once = at_once or transaction
         self._witness = witness
         self._queue: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
         self._closed = False
@@ -122,8 +127,7 @@ class AuditWriter:
     def _write_batch(self, batch: list[_Waiting]) -> None:
         self._last_batch = len(batch)
         try:
-            with self._transaction() as session:
-                tail = append_many(session, [one.fields for one in batch], self._tail)
+            tail = self._append([one.fields for one in batch])
         except Exception as error:  # The thread has to outlive whatever a driver raises; nobody is told that it went well.
             self._tail = None
             _LOG.exception("audit entries could not be written", extra={"entries": len(batch)})
@@ -132,6 +136,13 @@ class AuditWriter:
             return
         self._tail, self._unsigned = tail, True
         _answer(batch, range(tail.seq - len(batch) + 1, tail.seq + 1))
+
+    def _append(self, acts: list[Fields]) -> Tail:
+        if self._tail is not None:
+            with contextlib.suppress(WrittenMeanwhile), self._at_once() as session:
+                return append_after(session, self._tail, acts)
+        with self._transaction() as session:
+            return append_many(session, acts)
 
     def _sign(self) -> None:
         self._sign_after = time.monotonic() + HEAD_EVERY_SECONDS

@@ -78,7 +78,10 @@ class LostCounts:
         if self._watching is None:
             self._watching = asyncio.create_task(self._watch())
         if self._connections != self._looked_at:
-            await self._look()
+            async with self._looking:
+                # Of many who wait here the first looks for all.
+                if self._connections != self._looked_at:
+                    await self._look()
         if time.monotonic() < self._quiet_until:
             raise UnavailableError("the limiter's store had lost its counts", mend=f"try again in {_QUIET_SECONDS:.0f} s")
 
@@ -92,19 +95,19 @@ class LostCounts:
             await asyncio.sleep(_BEAT_SECONDS)
             # Away: the requests say so themselves, and the next connection is looked at.
             with contextlib.suppress(RedisError, OSError):
-                await self._look()
+                async with self._looking:
+                    await self._look()
 
     async def _look(self) -> None:
-        async with self._looking:
-            connections, beat, expected = self._connections, repr(time.time()), self._expected
-            self._expected = [*expected[:1], *expected[1:][-_UNANSWERED:], beat]
-            answer = await self._script([self._key], [beat, _KEPT_SECONDS, self._run, *expected])
-            stood, run, written = (text.decode() for text in answer)
-            if written != beat:
-                self._quiet_until = time.monotonic() + _QUIET_SECONDS
-                await self._charge_again(float(stood.partition(",")[0] or 0))
-            self._expected, self._run = [written], run
-            self._looked_at = connections
+        connections, beat, expected = self._connections, repr(time.time()), self._expected
+        self._expected = [*expected[:1], *expected[1:][-_UNANSWERED:], beat]
+        answer = await self._script([self._key], [beat, _KEPT_SECONDS, self._run, *expected])
+        stood, run, written = (text.decode() for text in answer)
+        if written != beat:
+            self._quiet_until = time.monotonic() + _QUIET_SECONDS
+            await self._charge_again(float(stood.partition(",")[0] or 0))
+        self._expected, self._run = [written], run
+        self._looked_at = connections
 
     async def _charge_again(self, since: float) -> None:
         limit, window = self._budget.amount, self._budget.get_expiry()

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from pg8000.core import Context
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import DBAPIError
 
-from pipeline.database import make_engine, reading, transaction
+from pipeline.database import at_once, make_engine, reading, transaction
 from pipeline.postgresql import PipelinedConnection
-from security.audit_log import Act, append_many, written
+from security.audit_log import Act, append_after, append_many, written
+from security.errors import UnavailableError
 
 ACT = Act("olga", "forecast", "day", {"number": 1}, datetime(2024, 3, 1, tzinfo=UTC))
 
@@ -24,21 +27,81 @@ def engine(postgresql_url: str, tmp_path: Path) -> Iterator[Engine]:
     made.dispose()
 
 
-def test_a_commit_of_the_audit_log_waits_for_the_server_four_times(engine: Engine, monkeypatch: pytest.MonkeyPatch):
-    with transaction(engine) as session:
-        tail = append_many(session, [written(ACT)])
-    waits = 0
+@pytest.fixture
+def waits(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The statement of each wait for the server."""
+    found: list[str] = []
     answered = PipelinedConnection.handle_messages
 
-    def counted(connection: PipelinedConnection, context: object) -> object:
-        nonlocal waits
-        waits += 1
-        return answered(connection, context)
+    def counted(connection: PipelinedConnection, context: Context) -> None:
+        found.append(str(context.statement))
+        answered(connection, context)
 
     monkeypatch.setattr(PipelinedConnection, "handle_messages", counted)
+    return found
+
+
+def entries(engine: Engine) -> int:
+    with reading(engine) as session:
+        found: int = session.connection().execute(text("SELECT count(*) FROM audit_entry")).scalar_one()
+        return found
+
+
+def test_who_knows_the_end_of_the_audit_log_waits_for_the_server_once_a_commit(engine: Engine, waits: list[str]):
     with transaction(engine) as session:
-        append_many(session, [written(ACT)] * 100, tail)
-    assert waits == 4
+        tail = append_many(session, [written(ACT)])
+    waits.clear()
+    with at_once(engine) as session:
+        append_after(session, tail, [written(ACT)] * 100)
+    assert len(waits) == 1
+    assert entries(engine) == 101
+
+
+def test_reading_waits_once_a_statement_and_once_to_end(engine: Engine, waits: list[str]):
+    with reading(engine) as session:
+        assert session.connection().execute(text("SELECT :x"), {"x": "1"}).scalar_one() == "1"
+    assert len(waits) == 2
+
+
+@pytest.mark.parametrize("statement", ["DELETE FROM audit_node", "DELETE FROM audit_node WHERE seq = :one"])
+def test_reading_changes_nothing_by_its_first_statement_either(engine: Engine, statement: str):
+    with pytest.raises(UnavailableError, match="read-only"), reading(engine) as session:
+        session.connection().execute(text(statement), {"one": 1} if ":one" in statement else {})
+
+
+def test_a_session_that_asks_nothing_waits_for_nothing(engine: Engine, waits: list[str]):
+    with reading(engine) as session:
+        session.connection()
+    with at_once(engine) as session:
+        session.connection()
+    assert waits == []
+
+
+def test_one_statement_waits_for_the_write_lock(engine: Engine):
+    with transaction(engine) as session:
+        tail = append_many(session, [written(ACT)])
+    with ThreadPoolExecutor(1) as elsewhere:
+
+        def write() -> int:
+            with at_once(engine) as session:
+                return append_after(session, tail, [written(ACT)]).seq
+
+        with transaction(engine) as session:
+            session.connection().execute(text("SELECT 1"))
+            written_elsewhere = elsewhere.submit(write)
+            with pytest.raises(TimeoutError):
+                written_elsewhere.result(0.3)
+        assert written_elsewhere.result(10) == 2
+
+
+@pytest.mark.parametrize("statement", ["INSERT INTO audit_node VALUES (1, '')", "INSERT INTO audit_node VALUES (:one, '')"])
+def test_one_statement_without_and_with_parameters_is_committed(engine: Engine, statement: str, waits: list[str]):
+    waits.clear()
+    with at_once(engine) as session:
+        session.connection().execute(text(statement), {"one": 1} if ":one" in statement else {})
+    assert len(waits) == 1
+    with reading(engine) as session:
+        assert session.connection().execute(text("SELECT count(*) FROM audit_node")).scalar_one() == 1
 
 
 @pytest.mark.parametrize(

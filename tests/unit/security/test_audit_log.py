@@ -12,7 +12,19 @@ from sqlmodel import Session, SQLModel, create_engine
 
 from security.audit_check import verify_log
 from security.audit_heads import head_signed, read_heads, sign_head
-from security.audit_log import EMPTY, GENESIS_HASH, Act, AuditEntry, append, append_many, tail_of, written
+from security.audit_log import (
+    EMPTY,
+    GENESIS_HASH,
+    Act,
+    AuditEntry,
+    Tail,
+    WrittenMeanwhile,
+    append,
+    append_after,
+    append_many,
+    tail_of,
+    written,
+)
 from security.errors import AuditLogBroken, SignatureInvalid, UnavailableError
 from security.signing import Signer, new_signer
 
@@ -81,16 +93,26 @@ def test_many_acts_are_written_at_once_and_seal_each_other(session: Session):
     acts = [written(Act("olga", "forecast", f"day {number}", {}, NOON)) for number in range(2, 900)]
     tail = append_many(session, acts)
     assert (tail.seq, tail) == (899, tail_of(session))
-    assert append_many(session, acts, tail) == tail_of(session)
+    assert append_after(session, tail, acts) == tail_of(session)
     assert verify_log(session, []) == 1797
 
 
-def test_what_this_writer_remembers_of_the_log_is_used_only_while_it_still_ends_there(session: Session):
+@pytest.mark.parametrize("many", [1, 2, 3])
+def test_who_remembers_an_end_of_the_log_that_is_past_writes_nothing(session: Session, many: int):
     write(session, 1)
     remembered = tail_of(session)
     write(session, 2)
-    append_many(session, [written(Act("olga", "forecast", "day 3", {}, NOON))], remembered)
-    assert verify_log(session, []) == 3
+    with pytest.raises(WrittenMeanwhile), session.begin_nested():
+        append_after(session, remembered, [written(Act("olga", "forecast", "day 3", {}, NOON))] * many)
+    assert verify_log(session, []) == 2
+
+
+def test_who_remembers_an_end_of_the_log_that_was_cut_off_since_writes_nothing(session: Session):
+    write(session, 1)
+    remembered = Tail(4, "0" * 64, (b"peak",))
+    with pytest.raises(WrittenMeanwhile), session.begin_nested():
+        append_after(session, remembered, [written(Act("olga", "forecast", "day 3", {}, NOON))])
+    assert verify_log(session, []) == 1
 
 
 def test_a_log_that_an_older_gridward_wrote_gets_its_tree_when_it_is_first_needed(session: Session):
@@ -175,7 +197,7 @@ def test_an_entry_with_a_number_already_taken_is_refused_as_another_writers(
     session: Session, monkeypatch: pytest.MonkeyPatch
 ):
     write(session, 1)
-    monkeypatch.setattr("security.audit_log._tail", lambda _session, _known: EMPTY)
+    monkeypatch.setattr("security.audit_log._tail", lambda _session: EMPTY)
     with pytest.raises(UnavailableError, match="another writer"):
         write(session, 2)
 

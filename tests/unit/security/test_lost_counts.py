@@ -69,6 +69,27 @@ def test_what_was_lost_is_charged_although_others_spend_in_the_meantime(own_redi
     asyncio.run(work())
 
 
+def test_many_who_come_at_once_are_looked_for_together(redis_url: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(lost_counts, "_BEAT_SECONDS", NEVER)
+    calls = AsyncScript.__call__
+    looks = 0
+
+    async def counted(script: AsyncScript, *args: Any, **options: Any) -> Any:
+        nonlocal looks
+        looks += script.script == lost_counts._LOOK
+        return await calls(script, *args, **options)
+
+    monkeypatch.setattr(AsyncScript, "__call__", counted)
+
+    async def work() -> None:
+        limiter = RateLimiter(100, redis_url)
+        await asyncio.gather(*(limiter.charge("olga") for _ in range(30)))
+        assert 1 <= looks <= 10
+        await limiter.close()
+
+    asyncio.run(work())
+
+
 def test_a_loss_is_found_although_the_answer_that_would_have_shown_it_never_came(
     own_redis: PrivateServer, beats: pytest.MonkeyPatch
 ):
