@@ -82,13 +82,12 @@ class Admission:
         digest = sha256(shown.encode("utf-8", "surrogatepass")).digest()
         believed = await self._current()
         caller, now = believed.callers.get(digest), datetime.now(UTC)
-        if caller is not None and caller.expires_at > now:
-            return caller
-        if not believed.credentials.names_known(shown):
-            believed = await self._current(oldest=_RENEWED_FOR_NEW_NAMES_SECONDS)
-        caller = await self._judged(shown, digest, believed.credentials, request, now)
-        _remember(believed.callers, digest, caller)
-        _remember(self._seen, digest, None)
+        if caller is None or caller.expires_at <= now:
+            if not believed.credentials.names_known(shown):
+                believed = await self._current(oldest=_RENEWED_FOR_NEW_NAMES_SECONDS)
+            caller = await self._judged(shown, digest, believed.credentials, request, now)
+            _remember(believed.callers, digest, caller)
+            _remember(self._seen, digest, None)
         if caller.method == "api-key":
             self._used_keys.add(caller.key_id)
         return caller
@@ -152,16 +151,23 @@ class Admission:
     async def _read(self) -> _Believed:
         read_at = time.monotonic()
         try:
-            believed = _Believed(await run_in_threadpool(self._from_database), read_at)
+            credentials = await run_in_threadpool(self._from_database)
         except SQLAlchemyError as error:
             raise UnavailableError("the database cannot be read, so nobody is let in", mend="try again") from error
+        before = self._believed
+        if before is not None and before.credentials is credentials:
+            # Nothing was withdrawn, made or replaced: who was let in still is, without a signature being computed again.
+            believed = _Believed(credentials, read_at, before.callers)
+        else:
+            believed = _Believed(credentials, read_at)
         # What was begun before a withdrawal must not stand after it.
         if self._reading is asyncio.current_task():
             self._believed = believed
         return believed
 
     def _from_database(self) -> Credentials:
-        now = datetime.now(UTC)
+        """What the database says; what is believed already where that is the same."""
+        now, before = datetime.now(UTC), self._believed
         with reading(self._station.engine) as session:
             credentials = read_credentials(session, now)
         used, self._used_keys = self._used_keys, set()
@@ -174,7 +180,7 @@ class Admission:
             except (UnavailableError, SQLAlchemyError):
                 # What was read stands; the day is noted with the next reading.
                 self._used_keys.update(unnoted)
-        return credentials
+        return before.credentials if before is not None and before.credentials == credentials else credentials
 
 
 def _shown(request: Request) -> str:

@@ -17,12 +17,13 @@ from fastapi import Request
 from sqlalchemy.exc import OperationalError
 
 from api import admission
-from api.admission import Admission
+from api.admission import LONGEST_BELIEVED_SECONDS, Admission
 from pipeline.database import transaction
 from pipeline.settings import Settings
 from pipeline.station import Station, open_station
 from security.api_keys import api_keys, make_api_key, pepper_of, revoke_api_key
 from security.brute_force import FREE_OF_ADDRESS, TooManyFailures
+from security.credentials import Credentials
 from security.errors import TokenRefused, UnavailableError
 from security.identity import Identity, Role, issue_token, new_token_id
 from security.memory_state import MemoryState
@@ -106,6 +107,34 @@ def test_a_token_and_an_api_key_open(station: Station, door: Admission) -> None:
     async def play() -> None:
         assert (await door.identify(asking(text))).subject == "ann"
         assert (await door.identify(asking(program))).method == "api-key"
+
+    within(play)
+
+
+def test_a_signature_is_computed_once_as_long_as_nothing_is_withdrawn(
+    station: Station, door: Admission, clock: Clock, reads: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judged: list[str] = []
+    identify = Credentials.identify
+    monkeypatch.setattr(Credentials, "identify", lambda self, *asked: judged.append(asked[0]) or identify(self, *asked))
+    text, withdrawn, program = token(station), new_token_id(), key(station)
+
+    async def ask_for_a_while() -> None:
+        for _ in range(5):
+            clock.now += LONGEST_BELIEVED_SECONDS + 0.1
+            for shown in (text, program):
+                await door.identify(asking(shown))
+
+    async def play() -> None:
+        await ask_for_a_while()
+        # The first use of an API key is noted with it: it is judged once more for that.
+        assert len(reads) == 5
+        assert judged.count(text) <= 2
+        before = judged.count(text)
+        with transaction(station.engine) as session:
+            revoke_token(session, withdrawn, by="test", reason="test", at=datetime.now(UTC))
+        await ask_for_a_while()
+        assert judged.count(text) == before + 1
 
     within(play)
 

@@ -1,16 +1,16 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 
 import pytest
 import redis
-from limits.storage import MemoryStorage
 
 from benchmarks.private_stores import PrivateServer
-from security import lost_counts
+from security import lost_counts, rate_limit
 from security.errors import RateLimited, UnavailableError
-from security.rate_limit import RateLimiter
+from security.rate_limit import OwnCounts, RateLimiter
 
 
 @pytest.fixture(params=["memory", "redis"])
@@ -90,11 +90,39 @@ def test_a_failing_store_closes_the_door(monkeypatch: pytest.MonkeyPatch, method
     async def work() -> None:
         limiter = RateLimiter(1)
         await limiter.charge("olga")
-        monkeypatch.setattr(MemoryStorage, method, fail)
+        monkeypatch.setattr(OwnCounts, method, fail)
         with pytest.raises(UnavailableError, match="nothing is served"):
             await limiter.charge("olga")
 
     asyncio.run(work())
+
+
+def test_a_busy_worker_starts_no_thread_for_each_charge(monkeypatch: pytest.MonkeyPatch):
+    started: list[threading.Thread] = []
+    start = threading.Thread.start
+    monkeypatch.setattr(threading.Thread, "start", lambda thread: started.append(thread) or start(thread))
+
+    async def work() -> None:
+        limiter = RateLimiter(1000)
+        for _ in range(20):
+            await limiter.charge("olga")
+            await asyncio.sleep(0.02)
+        assert len(started) <= 2
+
+    asyncio.run(work())
+
+
+def test_counts_of_a_minute_ago_are_forgotten(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(rate_limit, "_LOOKED_EVERY_SECONDS", 0.05)
+    counts = OwnCounts()
+    assert counts.acquire_entry("olga", 5, 60)
+    past = time.time() + 61
+    monkeypatch.setattr(time, "time", lambda: past)
+    until = time.monotonic() + 30
+    while counts.events.get("olga") and time.monotonic() < until:
+        time.sleep(0.1)
+        counts.acquire_entry("anna", 1_000_000, 60)
+    assert not counts.events.get("olga")
 
 
 def test_budgets_and_costs_are_at_least_one():
