@@ -9,7 +9,6 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from limits.storage import MemoryStorage
 
 import api.admission
 import api.guards
@@ -19,6 +18,7 @@ from pipeline.database import transaction
 from security.bundle_keys import bundle_context
 from security.keyring import revoke_keys_of
 from security.permissions import Permission
+from security.rate_limit import OwnCounts
 from tests.unit.api.small_station import LAST_DAY, Service, build, endless_body
 
 FORECAST = {"day": str(LAST_DAY)}
@@ -85,7 +85,7 @@ def test_a_broken_limiter_lets_nobody_through(service: Service, monkeypatch: pyt
     def broken(*_: object, **__: object) -> bool:
         raise ConnectionError("store gone")
 
-    monkeypatch.setattr(MemoryStorage, "acquire_entry", broken)
+    monkeypatch.setattr(OwnCounts, "acquire_entry", broken)
 
     answer = service.ask("POST", "/v1/forecasts", role="analyst", json=FORECAST)
 
