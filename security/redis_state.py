@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable
 from typing import Any, assert_never
 
@@ -39,24 +40,19 @@ _VERBS: dict[type[Step], str] = {
     Get: "get",
     Delete: "delete",
 }
-# All steps as one command: what a step costs is Python's packing and parsing of commands, not Redis. `false` is no answer.
+# All steps as one command with one argument and one answer: what a step costs is Python's packing and parsing, not Redis.
+# Bytes go and come as the characters of the same numbers (Latin-1), so that JSON holds them. `false` is no answer.
 _APPLY = """
-local at = 0
-local function take()
-    at = at + 1
-    return ARGV[at]
-end
-
 local verbs = {
-    increment = function(key)
-        local total = redis.call('INCRBYFLOAT', key, take())
-        redis.call('PEXPIRE', key, take(), 'NX')
+    increment = function(key, amount, ttl)
+        local total = redis.call('INCRBYFLOAT', key, amount)
+        redis.call('PEXPIRE', key, ttl, 'NX')
         return total
     end,
-    add = function(key)
-        local ttl, new = take(), 0
-        for _ = 1, tonumber(take()) do
-            new = new + redis.call('SADD', key, take())
+    add = function(key, members, ttl)
+        local new = 0
+        for _, member in ipairs(members) do
+            new = new + redis.call('SADD', key, member)
         end
         redis.call('PEXPIRE', key, ttl, 'NX')
         return new
@@ -64,20 +60,19 @@ local verbs = {
     size = function(key)
         return redis.call('SCARD', key)
     end,
-    push = function(key)
+    push = function(key, value, keep, ttl)
         local before = redis.call('LRANGE', key, 0, -1)
-        local value = take()
         redis.call('LREM', key, 0, value)
         redis.call('LPUSH', key, value)
-        redis.call('LTRIM', key, 0, tonumber(take()) - 1)
-        redis.call('PEXPIRE', key, take())
+        redis.call('LTRIM', key, 0, keep - 1)
+        redis.call('PEXPIRE', key, ttl)
         return before
     end,
-    put_if_absent = function(key)
-        return redis.call('SET', key, take(), 'NX', 'GET', 'PX', take())
+    put_if_absent = function(key, value, ttl)
+        return redis.call('SET', key, value, 'NX', 'GET', 'PX', ttl)
     end,
-    put = function(key)
-        redis.call('SET', key, take(), 'PX', take())
+    put = function(key, value, ttl)
+        redis.call('SET', key, value, 'PX', ttl)
         return false
     end,
     get = function(key)
@@ -90,10 +85,10 @@ local verbs = {
 }
 
 local answers = {}
-for place, key in ipairs(KEYS) do
-    answers[place] = verbs[take()](key)
+for place, step in ipairs(cjson.decode(ARGV[1])) do
+    answers[place] = verbs[step[1]](unpack(step, 2))
 end
-return answers
+return cjson.encode(answers)
 """
 
 
@@ -133,18 +128,18 @@ class RedisState:
 
     async def apply(self, *steps: Step) -> list[Any]:
         """See SharedState."""
-        keys = [NAMESPACE + step.key for step in steps]
-        arguments = [argument for step in steps for argument in _arguments(step)]
         try:
             async with asyncio.timeout(WHOLE_SECONDS):
-                answers = await self._script(keys, arguments)
+                answers = await self._script((), [json.dumps([_asked(step) for step in steps])])
+            return [_answer(step, said) for step, said in zip(steps, json.loads(answers), strict=True)]
         except (RedisError, OSError) as error:
             raise UnavailableError(
                 "the shared state's Redis does not answer, so nothing is served", mend="start it again"
             ) from error
-        return [
-            float(answer) if isinstance(step, Increment) else answer for step, answer in zip(steps, answers, strict=True)
-        ]
+        except ValueError as error:
+            raise UnavailableError(
+                "the shared state's Redis holds what no Gridward wrote", mend="give it a Redis of its own"
+            ) from error
 
     async def close(self) -> None:
         """Close its connections."""
@@ -157,23 +152,39 @@ class RedisState:
         self._script = self._client.register_script(_APPLY)
 
 
-def _arguments(step: Step) -> list[str | bytes | float]:
-    """A step as `_APPLY` reads it: the verb, then what the verb takes."""
-    taken: tuple[str | bytes | float, ...]
+def _asked(step: Step) -> list[Any]:
+    """A step as `_APPLY` reads it: the verb, the key, then what the verb takes."""
+    taken: tuple[Any, ...]
     match step:
         case Increment():
-            taken = step.amount, _milliseconds(step.ttl_seconds)
+            taken = repr(step.amount), _milliseconds(step.ttl_seconds)
         case AddToSet():
-            taken = _milliseconds(step.ttl_seconds), len(step.members), *step.members
+            taken = step.members, _milliseconds(step.ttl_seconds)
         case Push():
-            taken = step.value, step.keep, _milliseconds(step.ttl_seconds)
+            taken = step.value.decode("latin-1"), step.keep, _milliseconds(step.ttl_seconds)
         case PutIfAbsent() | Put():
-            taken = step.value, _milliseconds(step.ttl_seconds)
+            taken = step.value.decode("latin-1"), _milliseconds(step.ttl_seconds)
         case SetSize() | Get() | Delete():
             taken = ()
         case _:
             assert_never(step)
-    return [_VERBS[type(step)], *taken]
+    return [_VERBS[type(step)], NAMESPACE + step.key, *taken]
+
+
+def _answer(step: Step, said: Any) -> Any:
+    """What SharedState promises of a step, from what `_APPLY` says."""
+    match step:
+        case Increment():
+            return float(said)
+        case AddToSet() | SetSize():
+            return int(said)
+        case Push():
+            # An empty list of Lua's is an empty object of JSON's.
+            return [value.encode("latin-1") for value in said]
+        case PutIfAbsent() | Get() | Put() | Delete():
+            return said.encode("latin-1") if said else None if said is False else b""
+        case _:
+            assert_never(step)
 
 
 def _milliseconds(seconds: float) -> int:

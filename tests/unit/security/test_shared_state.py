@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
+import redis
 
 from benchmarks.private_stores import PrivateServer
 from security import memory_state
@@ -60,6 +61,11 @@ def test_a_url_decides_where_it_is_kept():
 
 def test_amounts_add_up(url: str):
     assert answers(url, Increment("a", 1.5, MINUTE), Increment("a", 2, MINUTE), Increment("b", 1, MINUTE)) == [1.5, 3.5, 1.0]
+
+
+def test_small_and_large_amounts_are_added_too(url: str):
+    told = answers(url, *(Increment("a", amount, MINUTE) for amount in (1e-7, 1e-7, 3.3e9)))
+    assert told == pytest.approx([1e-7, 2e-7, 3.3e9])
 
 
 def test_a_set_counts_only_what_is_new(url: str):
@@ -168,3 +174,11 @@ def test_a_redis_that_dies_or_freezes_is_told_within_two_seconds_and_used_again_
         assert (await state.apply(Increment("a", 1, MINUTE)))[0] >= 2.0
 
     using(own_redis.url, work)
+
+
+def test_what_no_gridward_wrote_is_refused_and_told(redis_url: str):
+    with redis.Redis.from_url(redis_url) as outside:
+        outside.set("gridward:k", "\u20ac".encode() + b"\xff")
+    with pytest.raises(UnavailableError, match="no Gridward wrote"):
+        answers(redis_url, Get("k"))
+    assert answers(redis_url, Delete("k"), Get("k")) == [None, None]
