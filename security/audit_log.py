@@ -133,9 +133,9 @@ def append_after(session: Session, known: Tail, acts: Sequence[Fields]) -> Tail:
     """
     entries, nodes, tail = _sealed(known, acts)
     try:
-        _insert(session, entries, nodes)
+        _insert(session, entries, nodes, known.seq)
     except DBAPIError as error:
-        raise WrittenMeanwhile("another writer of the audit log was first", mend="read where it ends") from error
+        raise _written_meanwhile() from error
     return tail
 
 
@@ -199,8 +199,9 @@ def subtree_hashes(session: Session, subtrees: Sequence[tuple[int, int]]) -> dic
 def _append(session: Session, acts: Sequence[Fields]) -> tuple[list[Fields], Tail]:
     session.flush()  # The caller's own changes first: their errors are not the log's.
     with _unavailable_if_it_fails():
-        entries, nodes, tail = _sealed(_tail(session), acts)
-        _insert(session, entries, nodes)
+        before = _tail(session)
+        entries, nodes, tail = _sealed(before, acts)
+        _insert(session, entries, nodes, before.seq)
     return entries, tail
 
 
@@ -248,22 +249,23 @@ def _fill(session: Session, size: int) -> None:
                 raise EntryBroken(stored, "this entry was removed")
             leaf = leaf_hash(leaf_data(dict(row)))
             nodes.append({"seq": stored, "hashes": b"".join(add_leaf(peaks, leaf, stored)).hex()})
-        _insert(session, [], nodes)
+        _insert(session, [], nodes, size)
 
 
-def _insert(session: Session, entries: Sequence[Fields], nodes: Sequence[Fields]) -> None:
-    """All rows as JSON text, on PostgreSQL in one statement.
+def _insert(session: Session, entries: Sequence[Fields], nodes: Sequence[Fields], size: int) -> None:
+    """All rows as JSON text, on PostgreSQL in one statement. size: of the log that they belong to.
 
     Why: pg8000 is pure Python and asks the server twice a row, and SQLite's driver gives up and takes the interpreter's lock
-    once a row, which a busy event loop makes it wait for.
+    once a row, which a busy event loop makes it wait for. PostgreSQL is asked for the size as well, since it notes each
+    refused number as an error in its own log.
     """
     connection = session.connection()
     given = {"entries": _as_json(FIELDS, entries), "nodes": _as_json(NODE_FIELDS, nodes)}
     if connection.dialect.name == "sqlite":
         for name, rows in given.items():
             connection.execute(_INSERT_ON_SQLITE[name], {"rows": rows})
-    else:
-        connection.execute(_INSERT_ON_POSTGRESQL, given)
+    elif connection.execute(_INSERT_ON_POSTGRESQL, {**given, "size": size}).rowcount != len(nodes):
+        raise _written_meanwhile()
 
 
 def _as_json(names: Sequence[str], rows: Sequence[Fields]) -> str:
@@ -280,7 +282,8 @@ def _on_postgresql(table: str, names: Sequence[str], rows: str) -> str:
         f"CAST(value ->> {place} AS {'bigint' if name == 'seq' else 'text'})" for place, name in enumerate(names)
     )
     source = f"json_array_elements(CAST(:{rows} AS json))"
-    return f"INSERT INTO {table} ({', '.join(names)}) SELECT {values} FROM {source}"  # noqa: S608 (our own names)
+    still = "COALESCE((SELECT max(seq) FROM audit_entry), 0) = :size"
+    return f"INSERT INTO {table} ({', '.join(names)}) SELECT {values} FROM {source} WHERE {still}"  # noqa: S608 (our own names)
 
 
 _INSERT_ON_SQLITE = {
@@ -302,6 +305,10 @@ def _unavailable_if_it_fails() -> Iterator[None]:
             "the audit log could not be written: another writer was first, or the database is locked or away",
             mend="roll back and try again",
         ) from error
+
+
+def _written_meanwhile() -> WrittenMeanwhile:
+    return WrittenMeanwhile("another writer of the audit log was first", mend="read where it ends and try again")
 
 
 def _holdable(name: str) -> str:

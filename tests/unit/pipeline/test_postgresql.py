@@ -14,7 +14,7 @@ from sqlalchemy.exc import DBAPIError
 
 from pipeline.database import at_once, make_engine, reading, transaction
 from pipeline.postgresql import PipelinedConnection
-from security.audit_log import Act, append_after, append_many, written
+from security.audit_log import Act, WrittenMeanwhile, append_after, append_many, written
 from security.errors import UnavailableError
 
 ACT = Act("olga", "forecast", "day", {"number": 1}, datetime(2024, 3, 1, tzinfo=UTC))
@@ -75,6 +75,21 @@ def test_a_session_that_asks_nothing_waits_for_nothing(engine: Engine, waits: li
     with at_once(engine) as session:
         session.connection()
     assert waits == []
+
+
+@pytest.mark.parametrize("many", [1, 3])
+def test_who_knows_an_end_that_is_past_writes_nothing_and_leaves_no_error_in_the_servers_log(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, many: int
+):
+    errors: list[object] = []
+    monkeypatch.setattr(PipelinedConnection, "handle_ERROR_RESPONSE", lambda _self, data, _context: errors.append(data))
+    engine.dispose()  # Connections look it up when they are made.
+    with transaction(engine) as session:
+        past = append_many(session, [written(ACT)])
+        append_many(session, [written(ACT)])
+    with pytest.raises(WrittenMeanwhile), at_once(engine) as session:
+        append_after(session, past, [written(ACT)] * many)
+    assert (entries(engine), errors) == (2, [])
 
 
 def test_one_statement_waits_for_the_write_lock(engine: Engine):
