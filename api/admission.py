@@ -3,8 +3,8 @@
 Every worker holds what the database says of keys and withdrawals for at most two seconds; a withdrawal works within that
 everywhere, and at once in the worker that was asked for it (`forget`). After one second it is read anew beside the
 answers, so that nobody waits for it; for a key that nobody heard of, a little sooner. Whom it says the caller is, is
-remembered with it by the SHA-256 of what was shown: the hot path is a digest and a look-up, and no token lies in memory
-longer than its request.
+remembered by the SHA-256 of what was shown, until it says anything else of anybody: the hot path is a digest and a look-up,
+and no token lies in memory longer than its request.
 
 Nothing is trusted for where it comes from: our own programs show a token like everybody (`pipeline.service_access`).
 A store that is away lets nobody in: UnavailableError. Controls: AML.T0012, AML.T0040.
@@ -46,7 +46,7 @@ _Kept = TypeVar("_Kept")
 
 @dataclass(frozen=True)
 class _Believed:
-    """What was read at one moment, by the monotonic clock, and whom it let in since, by the digest of what was shown."""
+    """What was read at one moment, by the monotonic clock, and whom it let in, by the digest of what was shown."""
 
     credentials: Credentials
     read_at: float

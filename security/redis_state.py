@@ -182,7 +182,7 @@ def _answer(step: Step, said: Any) -> Any:
             # An empty list of Lua's is an empty object of JSON's.
             return [value.encode("latin-1") for value in said]
         case PutIfAbsent() | Get() | Put() | Delete():
-            return said.encode("latin-1") if said else None if said is False else b""
+            return None if said is False else said.encode("latin-1")
         case _:
             assert_never(step)
 
