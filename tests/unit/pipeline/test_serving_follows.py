@@ -26,6 +26,12 @@ from tests.unit.pipeline.republish import AT, acts, in_service_again
 NOW = datetime(2023, 6, 2, tzinfo=UTC)
 
 
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was seen counts for as long as a test takes, also where the machine is slow."""
+    monkeypatch.setattr(serving_state, "TRUE_FOR_SECONDS", 3600.0)
+
+
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """What was seen never counts for the next request: no test waits for a second to pass."""
