@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.ci.tools import ROOT, tool
+from tests.unit.ci.tools import ROOT, require_git, tool
 
 find_secrets = tool("find_secrets")
 
@@ -23,6 +23,7 @@ TOKEN = hashlib.sha256(b"planted").hexdigest()[:40]
 @pytest.fixture
 def repository(tmp_path: Path) -> Path:
     """An empty repository with our settings and nothing excused."""
+    require_git()
     subprocess.run(["git", "init", "--quiet", str(tmp_path)], check=True)
     kept = json.loads((ROOT / ".secrets.baseline").read_text())
     (tmp_path / ".secrets.baseline").write_text(json.dumps({**kept, "results": {}}))
@@ -94,6 +95,18 @@ def test_an_excuse_needs_a_judgement_and_ends_with_its_reason(repository: Path) 
 
     (repository / "settings.py").write_text("password = ask()\n")
     assert problems(repository) == [".secrets.baseline: settings.py: Secret Keyword: no longer there"]
+
+
+@pytest.mark.parametrize(("environment", "code"), [({}, 0), ({"CI": "true"}, 1)])
+def test_without_git_it_says_that_it_did_not_look_and_fails_in_ci_alone(
+    tmp_path: Path, environment: dict[str, str], code: int
+) -> None:
+    asked = [sys.executable, str(ROOT / ".ci" / "find_secrets.py")]
+    told = subprocess.run(
+        asked, cwd=tmp_path, env={"PATH": str(tmp_path), **environment}, capture_output=True, text=True, check=False
+    )
+    assert (told.returncode, told.stderr) == (code, "")
+    assert "were not looked for" in told.stdout
 
 
 def test_every_file_with_an_excuse_is_explained() -> None:

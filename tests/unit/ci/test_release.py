@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from security.errors import UnavailableError
-from tests.unit.ci.tools import tool
+from tests.unit.ci.tools import require_git, tool
 
 release = tool("release")
 
@@ -34,6 +34,7 @@ PIN = f"x==1 --hash=sha256:{'a' * 64}\n"
 @pytest.fixture(scope="module")
 def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small repository with one commit, and a file that is in none."""
+    require_git()
     folder = tmp_path_factory.mktemp("repository")
     for name, content in {
         "pyproject.toml": PROJECT,

@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import importlib.util
+import shutil
 import sys
 from pathlib import Path
 from types import ModuleType
 
+from tests.stores import without
+
 ROOT = Path(__file__).parents[3]
+
+
+def require_git() -> None:
+    """Skip the test where git is not installed, or fail it under CI."""
+    if shutil.which("git") is None:
+        without("git", "it is not installed")
 
 
 def tool(name: str) -> ModuleType:

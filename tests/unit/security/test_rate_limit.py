@@ -5,29 +5,17 @@ import threading
 import time
 
 import pytest
-import redis
 
 from benchmarks.private_stores import PrivateServer
-from security import lost_counts, rate_limit
+from security import rate_limit
 from security.errors import RateLimited, UnavailableError
 from security.rate_limit import OwnCounts, RateLimiter
+from tests.unit.security.budgets import granted
 
 
 @pytest.fixture(params=["memory", "redis"])
 def url(request: pytest.FixtureRequest) -> str:
     return "" if request.param == "memory" else str(request.getfixturevalue("redis_url"))
-
-
-async def granted(limiter: RateLimiter, asked: int, key: str = "olga") -> int:
-    """How many of `asked` charges were granted."""
-    count = 0
-    for _ in range(asked):
-        try:
-            await limiter.charge(key)
-            count += 1
-        except (RateLimited, UnavailableError):
-            pass
-    return count
 
 
 def test_each_identity_has_its_own_budget(url: str):
@@ -159,35 +147,5 @@ def test_the_door_stays_closed_while_redis_is_away_and_opens_without_a_restart(o
         with pytest.raises(UnavailableError, match="nothing is served"):
             await limiter.charge("anna")
         await limiter.close()
-
-    asyncio.run(work())
-
-
-@pytest.mark.parametrize("accident", ["restarted", "emptied"])
-def test_a_redis_that_forgot_gives_no_second_budget_by_any_worker(
-    own_redis: PrivateServer, monkeypatch: pytest.MonkeyPatch, accident: str
-):
-    monkeypatch.setattr(lost_counts, "_BEAT_SECONDS", 0.05)
-    monkeypatch.setattr(lost_counts, "_QUIET_SECONDS", 1.5)
-
-    async def work() -> None:
-        workers = [RateLimiter(10, own_redis.url) for _ in range(2)]
-        assert [await granted(worker, 4) for worker in workers] == [4, 4]
-        await asyncio.sleep(0.2)
-        if accident == "restarted":
-            own_redis.kill()
-            own_redis.start()
-        else:
-            with redis.Redis.from_url(own_redis.url) as outside:
-                outside.flushall()
-            await asyncio.sleep(0.2)
-        at_once = [await granted(worker, 20) for worker in workers]
-        await asyncio.sleep(1.8)
-        later = [await granted(worker, 20) for worker in workers]
-        assert at_once == [0, 0]
-        # The first request of each worker after a restart may be charged before it is known that counts are missing.
-        assert sum(later) in ({2} if accident == "emptied" else {0, 1, 2})
-        for worker in workers:
-            await worker.close()
 
     asyncio.run(work())
